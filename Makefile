@@ -1,0 +1,35 @@
+# make compare: which server is faster, by how much, how sure. make test: does everything keep its promises.
+# Both install what they need into .venv first, once.
+
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PINNED := pyproject.toml constraints.txt $(wildcard impls/*/requirements.txt)
+
+.PHONY: compare test lint clean
+.DELETE_ON_ERROR:
+
+compare: .venv/installed
+	@.venv/bin/harness compare --impls all
+
+test: .venv/installed
+	@.venv/bin/pytest -n auto
+
+lint: .venv/installed
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.venv/installed: $(PINNED)
+	@test -n "$(PYTHON)" || { echo "percore needs Python 3.11 or newer; none is on the PATH" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks the venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@echo "Installing into .venv, once; this takes about half a minute"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
+		$(foreach file,$(wildcard impls/*/requirements.txt),--requirement $(file)) \
+		--config-settings editable_mode=compat --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Addresses as they stand on the command line, and as the kernel takes them."""
+
+import socket
+from dataclasses import dataclass
+
+MAX_ADDRESSES = 32
+"""Addresses after one kind of flag; the original demo server has the same limit."""
+
+
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One resolved TCP address."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def resolve(text: str) -> Address:
+    """Turn ``IP:PORT``, ``[IPv6]:PORT`` or ``NAME:PORT`` into an address; a name is looked up here, once.
+
+    Raises ValueError with one line that says what would be right.
+    """
+    host, port = split(text)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        raise ValueError(f"unknown host {host!r}: {reason}; give IP:PORT, [IPv6]:PORT or NAME:PORT") from None
+    family, _, _, _, sockaddr = found[0]
+    return Address(socket.AddressFamily(family), str(sockaddr[0]), port)
+
+
+def split(text: str) -> tuple[str, int]:
+    """Split ``HOST:PORT`` at its last colon. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address stands in brackets, as in [::1]:80")
+    if not colon or not host:
+        raise ValueError("give IP:PORT, as in 127.0.0.1:8080 or [::1]:8080")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= MAX_PORT):
+        raise ValueError(f"port {port!r} is not a number from 1 to {MAX_PORT}")
+    return host, int(port)

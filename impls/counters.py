@@ -1,0 +1,62 @@
+"""Counters that workers write and the parent reads: one row of unsigned 64-bit slots per worker in shared memory.
+
+A row is a memoryview, so a worker counts with ``counters[REQUESTS] += 1``. Only its worker writes a
+row, but for EVENTS_MIN and EVENTS_MAX, which the parent sets back when it has read them: an update lost
+to that race costs one sample of a minimum or maximum, never a count.
+"""
+
+import mmap
+from typing import Final
+
+REQUESTS: Final = 0
+"""Replies sent in server mode; exchanges completed in proxy mode."""
+ACCEPTED: Final = 1
+POLLS: Final = 2
+EMPTY_POLLS: Final = 3
+EVENTS: Final = 4
+EVENTS_MIN: Final = 5
+EVENTS_MAX: Final = 6
+ERROR_ACCEPT: Final = 7
+ERROR_READ: Final = 8
+ERROR_WRITE: Final = 9
+ERROR_BACKEND_REFUSED: Final = 10
+"""A backend refused the connection, or it could not be reached."""
+ERROR_BACKEND_TIMEOUT: Final = 11
+"""A backend did not accept the connection, or did not answer, in time."""
+ERROR_BACKEND_BROKEN: Final = 12
+"""A backend ended the connection before its reply began or was complete."""
+
+ERRORS: Final = {
+    "accept": ERROR_ACCEPT,
+    "read": ERROR_READ,
+    "write": ERROR_WRITE,
+    "backend_refused": ERROR_BACKEND_REFUSED,
+    "backend_timeout": ERROR_BACKEND_TIMEOUT,
+    "backend_broken": ERROR_BACKEND_BROKEN,
+}
+
+ROW_BYTES: Final = 256
+"""Two workers never write to the same cache line, nor to neighbouring lines that are fetched as a pair."""
+NO_MINIMUM: Final = 2**64 - 1
+
+Row = memoryview
+
+
+def rows(workers: int) -> list[Row]:
+    """Make zeroed rows, one per worker, that processes forked from here on share."""
+    shared = memoryview(mmap.mmap(-1, workers * ROW_BYTES))
+    made = [shared[i * ROW_BYTES : (i + 1) * ROW_BYTES].cast("Q") for i in range(workers)]
+    for row in made:
+        row[EVENTS_MIN] = NO_MINIMUM
+    return made
+
+
+def record_poll(row: Row, events: int) -> None:
+    """Count one return of the poll that delivered ``events`` events."""
+    row[POLLS] += 1
+    if not events:
+        row[EMPTY_POLLS] += 1
+        return
+    row[EVENTS] += events
+    row[EVENTS_MIN] = min(row[EVENTS_MIN], events)
+    row[EVENTS_MAX] = max(row[EVENTS_MAX], events)

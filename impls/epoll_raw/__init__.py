@@ -1,0 +1,1 @@
+"""The reference: epoll on raw file descriptors, standard library only."""

@@ -1,0 +1,6 @@
+"""``python -m impls.epoll_raw``."""
+
+from impls.epoll_raw.server import LIBRARY, serve
+from impls.prefork import main
+
+main("epoll_raw", serve, LIBRARY)

@@ -1,0 +1,419 @@
+"""Proxy mode on raw epoll.
+
+Why this looks as it does
+-------------------------
+A client's connection and its backend's are two ``_Side`` objects that point at each other. Both are registered
+once, edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it
+may hold unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer
+(epoll(7), question 9), unless the end of the stream was reported with it (``ended``).
+
+Back-pressure is one rule: a side is read only while its peer has nothing unsent. So a pair never holds more
+than one read's bytes, however large a message is and however slowly it is taken.
+
+A descriptor closed half-way through a batch of events could be given out anew within that batch and get its
+predecessor's event. So descriptors are closed at the end of the batch, and an event for a side that is no
+longer known is dropped.
+"""
+
+import errno
+import itertools
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from impls import counters
+from impls.addresses import Address
+from impls.backends import Backends
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.epoll_raw.accept import acceptor
+from impls.framing import ReplyFraming
+from impls.listeners import open_backend_socket
+from impls.worker import Worker
+
+MAX_EVENTS = 64
+TICK_S = 0.1
+"""How often time limits are looked at while any is running."""
+TURN_READS = 16
+"""Reads of one side before the other connections have their turn."""
+
+_T = TypeVar("_T")
+_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_ARRIVED = select.EPOLLIN | _ENDED
+_READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_ALL_EVENTS = _READ_EVENTS | select.EPOLLOUT
+
+
+class _Side:
+    """One connection of a pair."""
+
+    __slots__ = ("ended", "fd", "is_open", "pair", "peer", "readable", "unsent", "writes_reported")
+
+    def __init__(self, fd: int, pair: "_Pair", *, writes_reported: bool) -> None:
+        self.fd = fd
+        self.pair = pair
+        self.peer: _Side | None = None
+        self.is_open = True
+        self.readable = False
+        self.ended = False
+        self.unsent = b""
+        """Bytes read from the peer that this side has not taken yet."""
+        self.writes_reported = writes_reported
+
+
+class _Pair:
+    """A client's connection, its backend's, and how far their exchange has come."""
+
+    __slots__ = ("address", "backend", "client", "connected", "framing", "half_closed", "over", "owed", "untried")
+
+    def __init__(self, fd: int) -> None:
+        self.client = _Side(fd, self, writes_reported=False)
+        self.backend: _Side | None = None
+        self.address: Address | None = None
+        self.untried: Iterator[Address] = iter(())
+        """The backends that may still be tried; known when the first bytes have arrived."""
+        self.connected = False
+        self.framing = ReplyFraming()
+        self.owed = False
+        """A request was received whose reply is not complete."""
+        self.half_closed = False
+        """The client has ended its stream; the backend is told when it has got all."""
+        self.over = False
+        """The exchange has ended; the client still has to take what is unsent."""
+
+
+def relay(worker: Worker) -> None:
+    """Relay between clients and backends until a signal ends the process."""
+    _Relay(worker).run()
+
+
+class _Relay:
+    def __init__(self, worker: Worker) -> None:
+        self._options = worker.options
+        self._row = worker.counters
+        self._log = worker.log
+        self._debug = worker.options.debug
+        self._backends = Backends(worker.options.backends)
+        self._epoll = select.epoll()
+        self._accepts: dict[int, Callable[[], int | None]] = {}
+        for listener in worker.listeners:
+            self._accepts[listener.fileno()] = acceptor(worker, listener)
+            self._epoll.register(listener, select.EPOLLIN)
+        self._sides: dict[int, _Side] = {}
+        self._to_close: list[int] = []
+        self._unfinished: list[_Side] = []
+        """Sides that used up their turn with bytes left to read; edge-triggered, they are not reported again."""
+        # Time limits. Each is the same for all in a table, so the table's order is that of the deadlines.
+        self._connecting: dict[_Pair, float] = {}
+        self._watched: dict[_Pair, float] = {}
+        self._lingering: dict[_Side, float] = {}
+        self._now = time.monotonic()
+
+    def run(self) -> None:
+        poll, accepts, sides, to_close = self._epoll.poll, self._accepts, self._sides, self._to_close
+        row, verbose = self._row, self._options.verbose
+        next_tick = self._now
+        while True:
+            timed = self._connecting or self._watched or self._lingering
+            events = poll(0 if self._unfinished else TICK_S if timed else -1, MAX_EVENTS)
+            self._now = time.monotonic()
+            unfinished, self._unfinished = self._unfinished, []
+            for side in unfinished:
+                if side.is_open:
+                    self._read(side)
+            for fd, event in events:
+                if fd in accepts:
+                    self._accept(accepts[fd])
+                elif fd in sides:
+                    self._handle(sides[fd], event)
+            for fd in to_close:
+                os.close(fd)
+            to_close.clear()
+            if timed and self._now >= next_tick:
+                next_tick = self._now + TICK_S
+                self._expire()
+            if verbose:
+                counters.record_poll(row, len(events))
+
+    def _accept(self, accept: Callable[[], int | None]) -> None:
+        fd = accept()
+        if fd is not None:
+            os.set_blocking(fd, False)
+            self._sides[fd] = _Pair(fd).client
+            self._epoll.register(fd, _READ_EVENTS)
+
+    def _handle(self, side: _Side, event: int) -> None:
+        pair = side.pair
+        if event & _ARRIVED:
+            side.readable = True
+            if event & _ENDED:
+                side.ended = True
+        if side is pair.backend and not pair.connected:
+            self._connect_reported(pair, side)
+        elif event & select.EPOLLOUT and side.unsent:
+            self._flush(side)
+        if side.readable and side.is_open:
+            self._read(side)
+
+    # Reading, on either side
+
+    def _read(self, side: _Side) -> None:
+        """Move what has arrived on a side, while its peer takes it and its turn lasts."""
+        pair = side.pair
+        arrived = self._from_client if side is pair.client else self._from_backend
+        for _ in range(TURN_READS):
+            if not side.readable or (side.peer is not None and side.peer.unsent):
+                return
+            try:
+                data = os.read(side.fd, RELAY_SIZE)
+            except BlockingIOError:
+                side.readable = False
+                return
+            except OSError as error:
+                self._read_failed(side, error)
+                return
+            if self._debug:
+                self._log.read(side.fd, data)
+            if not data or (len(data) < RELAY_SIZE and not side.ended):
+                side.readable = False
+            arrived(pair, data)
+            if not side.is_open:
+                return
+        if side.readable:
+            self._unfinished.append(side)
+
+    def _from_client(self, pair: _Pair, data: bytes) -> None:
+        if pair.over:
+            # Lingering: what comes now is read only so that the close sends no reset.
+            if not data:
+                self._drop(pair.client)
+        elif data:
+            pair.owed = True
+            if pair.backend is None:
+                pair.untried = iter(self._backends.turn())
+                self._connect(pair, data)
+            else:
+                self._watch(pair)
+                self._send(pair.backend, data)
+        elif pair.backend is None:
+            self._end(pair)
+        else:
+            pair.half_closed = True
+            self._watch(pair)
+            if not pair.backend.unsent:
+                self._end_sending(pair.backend)
+
+    def _from_backend(self, pair: _Pair, data: bytes) -> None:
+        if not data:
+            self._backend_ended(pair, cleanly=True)
+            return
+        completed = pair.framing.feed(data)
+        self._row[counters.REQUESTS] += completed
+        self._send(pair.client, data)
+        if pair.over:
+            return
+        if completed and not self._options.keepalive:
+            self._end(pair)
+            return
+        pair.owed = not (completed and pair.framing.between)
+        if pair.owed or pair.half_closed:
+            self._watch(pair)
+        else:
+            self._watched.pop(pair, None)
+
+    def _read_failed(self, side: _Side, error: OSError) -> None:
+        if self._debug:
+            self._log.line(f"error {side.fd} {error.strerror}")
+        side.readable = False
+        if side is side.pair.backend:
+            self._backend_ended(side.pair, cleanly=False)
+        else:
+            self._row[counters.ERROR_READ] += 1
+            self._abandon(side.pair)
+
+    # Writing, on either side
+
+    def _send(self, side: _Side, data: bytes) -> None:
+        """Hand bytes to a side that has nothing unsent; what it does not take waits for its next report."""
+        try:
+            sent = os.write(side.fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._write_failed(side, error)
+            return
+        if self._debug:
+            self._log.wrote(side.fd, sent)
+        if sent < len(data):
+            side.unsent = data[sent:]
+            if not side.writes_reported:
+                side.writes_reported = True
+                self._epoll.modify(side.fd, _ALL_EVENTS)
+
+    def _flush(self, side: _Side) -> None:
+        data, side.unsent = side.unsent, b""
+        self._send(side, data)
+        if not side.unsent and side.is_open:
+            self._drained(side)
+
+    def _drained(self, side: _Side) -> None:
+        """Go on with what waited until a side had nothing unsent."""
+        pair = side.pair
+        if pair.over:
+            self._close_client(pair)
+        elif side is pair.backend and pair.half_closed:
+            self._end_sending(side)
+        elif side.peer is not None and side.peer.readable:
+            self._read(side.peer)
+
+    def _write_failed(self, side: _Side, error: OSError) -> None:
+        if self._debug:
+            self._log.line(f"error {side.fd} {error.strerror}")
+        if side is side.pair.backend:
+            # A backend that takes no more may have answered already: what it sent is read before its end.
+            side.readable = side.ended = True
+            self._unfinished.append(side)
+        else:
+            self._row[counters.ERROR_WRITE] += 1
+            self._abandon(side.pair)
+
+    def _end_sending(self, side: _Side) -> None:
+        connection = socket.socket(fileno=side.fd)
+        try:
+            connection.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
+                raise
+        finally:
+            connection.detach()
+
+    # The backend
+
+    def _connect(self, pair: _Pair, request: bytes) -> None:
+        """Begin to connect to the next backend that does not refuse at once; the request follows when it accepts."""
+        for address in pair.untried:
+            pair.address = address
+            connection = open_backend_socket(address)
+            result = connection.connect_ex((address.host, address.port))
+            if result not in (0, errno.EINPROGRESS):
+                connection.close()
+                self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {os.strerror(result)}")
+                continue
+            fd = connection.detach()
+            backend = pair.backend = self._sides[fd] = _Side(fd, pair, writes_reported=True)
+            backend.unsent = request
+            backend.peer, pair.client.peer = pair.client, backend
+            self._connecting[pair] = self._now
+            self._epoll.register(fd, _ALL_EVENTS)
+            return
+        self._end(pair, BAD_GATEWAY)
+
+    def _connect_reported(self, pair: _Pair, backend: _Side) -> None:
+        """Send the request, which also tells whether the backend accepted."""
+        request = backend.unsent
+        try:
+            sent = os.write(backend.fd, request)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            del self._connecting[pair]
+            self._drop(backend)
+            pair.backend = pair.client.peer = None
+            self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
+            self._connect(pair, request)
+            return
+        if self._debug:
+            self._log.wrote(backend.fd, sent)
+        pair.connected = True
+        del self._connecting[pair]
+        self._watch(pair)
+        backend.unsent = request[sent:]
+        if not backend.unsent:
+            self._drained(backend)
+
+    def _watch(self, pair: _Pair) -> None:
+        """Give the backend the full reply time from now on."""
+        self._watched.pop(pair, None)
+        self._watched[pair] = self._now
+
+    def _backend_ended(self, pair: _Pair, *, cleanly: bool) -> None:
+        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
+        if cleanly and pair.framing.end():
+            self._row[counters.REQUESTS] += 1
+            self._end(pair)
+        elif not pair.framing.between:
+            self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
+            self._end(pair)
+        elif pair.owed:
+            self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
+            self._end(pair, BAD_GATEWAY)
+        else:
+            self._end(pair)
+
+    def _backend_failed(self, pair: _Pair, kind: int, what: str) -> None:
+        self._row[kind] += 1
+        self._log.problem(f"backend {pair.address} {what}")
+
+    # The end of a pair
+
+    def _end(self, pair: _Pair, last_words: bytes = b"") -> None:
+        """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
+        pair.over = True
+        self._connecting.pop(pair, None)
+        self._watched.pop(pair, None)
+        if pair.backend is not None:
+            self._drop(pair.backend)
+            pair.client.peer = None
+        if last_words:
+            # The client may still be sending a request that nobody will read.
+            pair.client.readable = True
+            self._send(pair.client, last_words)
+        if pair.client.is_open and not pair.client.unsent:
+            self._close_client(pair)
+
+    def _close_client(self, pair: _Pair) -> None:
+        """Close the client, or while it may have sent what nobody read, end the stream and read on (RFC 9112, 9.6)."""
+        client = pair.client
+        if client.readable:
+            self._end_sending(client)
+            self._lingering[client] = self._now
+            self._unfinished.append(client)
+        else:
+            self._drop(client)
+
+    def _abandon(self, pair: _Pair) -> None:
+        """Close both sides of a pair whose client has gone."""
+        pair.client.readable = False
+        pair.client.unsent = b""
+        self._end(pair)
+
+    def _drop(self, side: _Side) -> None:
+        if side.is_open:
+            side.is_open = False
+            del self._sides[side.fd]
+            self._lingering.pop(side, None)
+            self._to_close.append(side.fd)
+            if self._debug:
+                self._log.closed(side.fd)
+
+    def _expire(self) -> None:
+        """End what has reached its time limit."""
+        for pair in self._overdue(self._connecting, self._options.connect_timeout_s):
+            self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._end(pair, GATEWAY_TIMEOUT)
+        for pair in self._overdue(self._watched, self._options.reply_timeout_s):
+            if pair.client.unsent:
+                self._watch(pair)  # it is the client that is slow
+                continue
+            if pair.owed:
+                self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
+            self._end(pair, GATEWAY_TIMEOUT if pair.owed and pair.framing.between else b"")
+        for client in self._overdue(self._lingering, LINGER_S):
+            self._drop(client)
+
+    def _overdue(self, table: dict[_T, float], limit_s: float) -> list[_T]:
+        """List what has been in a table for longer than its limit."""
+        started_before = self._now - limit_s
+        return list(itertools.takewhile(lambda key: table[key] <= started_before, table))

@@ -1,0 +1,54 @@
+"""The log file: whole lines, appended, that never carry raw bytes from the network."""
+
+import os
+import time
+
+DEBUG_BYTES = 2048
+"""Received bytes shown in one debug line; what is beyond is only counted."""
+
+
+class Log:
+    """Appends lines to one file descriptor, each in one write, so that workers' lines do not mix."""
+
+    def __init__(self, fd: int, origin: str) -> None:
+        self.fd = fd
+        self._origin = origin
+        self._last_s: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def line(self, text: str) -> None:
+        """Write one line with time and origin."""
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        os.write(self.fd, f"{stamp}.{int(now % 1 * 1000):03d}Z {self._origin}: {text}\n".encode())
+
+    def problem(self, text: str) -> None:
+        """Write a line that may come thousands of times a second: at most once a second, with the number left out."""
+        now = time.monotonic()
+        if now - self._last_s.get(text, -1.0) < 1.0:
+            self._left_out[text] = self._left_out.get(text, 0) + 1
+            return
+        self._last_s[text] = now
+        left_out = self._left_out.pop(text, 0)
+        self.line(f"{text} ({left_out} more since the last such line)" if left_out else text)
+
+    def accepted(self, connection: int, peer: tuple[str, int, *tuple[int, ...]]) -> None:
+        """Debug: a connection was accepted; here and below a number, such as its descriptor, tells it apart."""
+        host, port = peer[:2]
+        self.line(
+            f"accept {connection} from [{host}]:{port}" if ":" in host else f"accept {connection} from {host}:{port}"
+        )
+
+    def read(self, connection: int, data: bytes | memoryview | bytearray) -> None:
+        """Debug: ``data`` was read; empty at the end of the stream."""
+        shown = bytes(data[:DEBUG_BYTES]).decode("latin-1").encode("unicode_escape").decode("ascii")
+        more = f" and {len(data) - DEBUG_BYTES} more" if len(data) > DEBUG_BYTES else ""
+        self.line(f'read {connection} {len(data)} bytes "{shown}"{more}')
+
+    def wrote(self, connection: int, count: int) -> None:
+        """Debug: ``count`` bytes were handed to the kernel or to the library."""
+        self.line(f"write {connection} {count} bytes")
+
+    def closed(self, connection: int) -> None:
+        """Debug: a connection was closed."""
+        self.line(f"close {connection}")

@@ -1,0 +1,44 @@
+"""The lines that the parent prints every second."""
+
+from collections.abc import Iterator, Sequence
+
+from impls import counters
+from impls.counters import Row
+
+
+class Statistics:
+    """Turns counters that only grow into figures of the last second."""
+
+    def __init__(self, rows: Sequence[Row], cpus: Sequence[int], *, verbose: bool) -> None:
+        self._rows = rows
+        self._cpus = cpus
+        self._verbose = verbose
+        self._before = [list(row) for row in rows]
+
+    def lines(self, elapsed_s: float) -> Iterator[str]:
+        """Yield the lines for the ``elapsed_s`` seconds since the last call: workers' with -v, then the total."""
+        requests = 0
+        for i, row in enumerate(self._rows):
+            now = list(row)
+            row[counters.EVENTS_MIN] = counters.NO_MINIMUM
+            row[counters.EVENTS_MAX] = 0
+            delta = [a - b for a, b in zip(now, self._before[i], strict=True)]
+            self._before[i] = now
+            requests += delta[counters.REQUESTS]
+            if self._verbose:
+                yield f"worker {i} cpu {self._cpus[i]} {_describe(delta, now)}"
+        yield f"Request/s {round(requests / elapsed_s)}"
+
+
+def _describe(delta: list[int], now: list[int]) -> str:
+    busy_polls = delta[counters.POLLS] - delta[counters.EMPTY_POLLS]
+    if busy_polls > 0:
+        mean = delta[counters.EVENTS] / busy_polls
+        events = f"{min(now[counters.EVENTS_MIN], int(mean))}/{mean:.1f}/{max(now[counters.EVENTS_MAX], int(mean))}"
+    else:
+        events = "-/-/-"
+    errors = " ".join(f"{kind}={delta[slot]}" for kind, slot in counters.ERRORS.items())
+    return (
+        f"requests {delta[counters.REQUESTS]} accepted {delta[counters.ACCEPTED]} "
+        f"events/poll {events} empty_polls {delta[counters.EMPTY_POLLS]} errors {errors}"
+    )
