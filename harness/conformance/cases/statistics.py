@@ -1,0 +1,98 @@
+"""The lines that are printed every second."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness import processes
+from harness.conformance.case import Section
+from harness.conformance.subject import Subject
+from harness.conformance.violation import ContractViolation
+
+SECTION = Section()
+
+_TOTAL = re.compile(r"Request/s (\d+)")
+_WORKER = re.compile(
+    r"worker (\d+) cpu (\d+) requests (\d+) accepted (\d+) "
+    r"events/poll (?:-/-/-|\d+/\d+(?:\.\d+)?/\d+) empty_polls \d+ errors(?: \w+=\d+)+"
+)
+_COUNTED_WITHIN_S = 4.0
+_TOLERANCE = 0.1
+"""A second is a little longer on a busy machine, which makes the figure per second smaller."""
+_REQUESTS = 100
+
+
+@SECTION.case("STAT-TOTAL", "every second 'Request/s N', in sum the requests answered", server="own")
+def total(subject: Subject) -> None:
+    """Add up the lines after a known number of requests."""
+    sent = _load(subject)
+
+    def counted() -> int:
+        return sum(int(match[1]) for match in map(_TOTAL.fullmatch, subject.server.stderr_lines()) if match)
+
+    near = _TOLERANCE * sent
+    processes.wait_until(lambda: counted() >= sent - near, _COUNTED_WITHIN_S)
+    if not sent - near <= counted() <= sent + near:
+        raise ContractViolation(f"'Request/s N' lines that add up to {sent}", f"{counted()} in {_last_lines(subject)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """What the lines of one second say."""
+
+    workers: tuple[int, ...]
+    requests: int
+    accepted: int
+
+
+@SECTION.case(
+    "STAT-VERBOSE",
+    "with -v a line for each worker precedes the total",
+    server="own",
+    flags=("-v", "--oversubscribe"),
+    workers=2,
+)
+def verbose(subject: Subject) -> None:
+    """Two lines of workers before each total, whose requests and connections add up to what was sent."""
+    sent = _load(subject)
+    processes.wait_until(lambda: sum(s.requests for s in _seconds(subject)) >= sent, _COUNTED_WITHIN_S)
+    seconds = list(_seconds(subject))
+    if not seconds:
+        raise ContractViolation("lines 'worker I cpu C requests N …' and 'Request/s N'", _last_lines(subject))
+    for second in seconds:
+        if second.workers != (0, 1):
+            raise ContractViolation(
+                "a line for each of the workers 0 and 1 before every 'Request/s N'",
+                f"lines for {', '.join(map(str, second.workers)) or 'none'} in {_last_lines(subject)}",
+            )
+    requests, accepted = sum(s.requests for s in seconds), sum(s.accepted for s in seconds)
+    if (requests, accepted) != (sent, sent):
+        raise ContractViolation(
+            f"{sent} requests and {sent} accepted in all", f"{requests} requests and {accepted} accepted"
+        )
+
+
+def _load(subject: Subject) -> int:
+    """Send requests, each on a connection of its own; return how many."""
+    for _ in range(_REQUESTS):
+        subject.exchange()
+    return _REQUESTS
+
+
+def _seconds(subject: Subject) -> Iterator[_Second]:
+    """Read the lines second by second; each ends with a total."""
+    workers: list[int] = []
+    requests = accepted = 0
+    for line in subject.server.stderr_lines():
+        if match := _WORKER.fullmatch(line):
+            workers.append(int(match[1]))
+            requests += int(match[3])
+            accepted += int(match[4])
+        elif _TOTAL.fullmatch(line):
+            yield _Second(tuple(workers), requests, accepted)
+            workers, requests, accepted = [], 0, 0
+
+
+def _last_lines(subject: Subject) -> str:
+    last = subject.server.stderr_lines()[-3:]
+    return f"'{' | '.join(last)}'" if last else "no line on standard error"

@@ -1,0 +1,96 @@
+"""What the kernel knows about a TCP socket of any process, asked over netlink as ss(8) does (sock_diag(7))."""
+
+import errno
+import functools
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from harness import ports
+from harness.conformance.violation import RequirementMissing
+
+TIME_WAIT, LISTEN = 6, 10
+"""States of a TCP socket (include/net/tcp_states.h)."""
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_NLMSG_ERROR = 2
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr
+_REQUEST = struct.Struct("=BBBxI")  # inet_diag_req_v2 up to the socket's id
+_SOCKET_ID = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses in network order, …
+_ANY_INTERFACE_ANY_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # … then the rest in the machine's
+_STATE_OFFSET, _COUNTS_OFFSET = 1, 4 + 48 + 4
+_COUNTS = struct.Struct("=IIII")  # inet_diag_msg from idiag_rqueue on
+_BUFFER_BYTES = 4096
+
+Endpoint = tuple[str, int]
+"""IP address and port."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketState:
+    """One socket at one moment."""
+
+    state: int
+    receive_queue: int
+    """Bytes that arrived and were not read; of a listener, connections that were not accepted."""
+    send_queue: int
+    """Bytes written and not acknowledged; of a listener, the limit of its backlog."""
+    inode: int
+
+
+def find(local: Endpoint, remote: Endpoint) -> SocketState | None:
+    """Look up one end of a connection, also one in TIME_WAIT; None when the kernel knows none.
+
+    Raises RequirementMissing on a kernel that does not answer.
+    """
+    _require()
+    found = _query(local, remote)
+    # Where there is no such connection the kernel answers with the listener of that address.
+    return None if found is None or found.state == LISTEN else found
+
+
+def find_listener(local: Endpoint) -> SocketState | None:
+    """Look up a listening socket. Raises RequirementMissing on a kernel that does not answer."""
+    _require()
+    return _query(local, None)
+
+
+def _require() -> None:
+    if not _answers():
+        raise RequirementMissing("this kernel does not answer sock_diag questions (CONFIG_INET_TCP_DIAG)")
+
+
+@functools.cache
+def _answers() -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        try:
+            return _query(listener.getsockname(), None) is not None
+        except OSError:
+            return False
+
+
+def _query(local: Endpoint, remote: Endpoint | None) -> SocketState | None:
+    family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
+    remote_host, remote_port = remote or ("", 0)
+    identity = _SOCKET_ID.pack(local[1], remote_port, _packed(family, local[0]), _packed(family, remote_host))
+    every_state = 0xFFFFFFFF
+    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, every_state) + identity + _ANY_INTERFACE_ANY_COOKIE
+    header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.send(header + body)
+        answer = netlink.recv(_BUFFER_BYTES)
+    _, kind, *_ = _HEADER.unpack_from(answer)
+    if kind == _NLMSG_ERROR:
+        number = -struct.unpack_from("=i", answer, _HEADER.size)[0]
+        if number == errno.ENOENT:
+            return None
+        raise OSError(number, f"sock_diag about {ports.join(*local)}: {os.strerror(number)}")
+    receive_queue, send_queue, _, inode = _COUNTS.unpack_from(answer, _HEADER.size + _COUNTS_OFFSET)
+    return SocketState(answer[_HEADER.size + _STATE_OFFSET], receive_queue, send_queue, inode)
+
+
+def _packed(family: socket.AddressFamily, host: str) -> bytes:
+    return (socket.inet_pton(family, host) if host else b"").ljust(16, b"\0")

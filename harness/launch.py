@@ -1,0 +1,61 @@
+"""Becomes a command that does not outlive the harness: ``python -I -S launch.py PARENT CPUS CAPABILITY COMMAND…``.
+
+PARENT is the process id of the harness. CPUS (as in ``0,2``) are those the command may use, CAPABILITY is one that
+it shall not have, by number; ``-`` leaves either as it is.
+
+The kernel can end a process together with its parent (PR_SET_PDEATHSIG), also when the parent is killed with -9
+and has no chance to clean up. Two things about it are strange, and both are taken care of:
+
+- A parent that ended before the request is not noticed. So the parent's id is compared after the request.
+- "Parent" means the *thread* that forked (prctl(2)). A thread pool's threads end before the process does, so
+  ``harness.processes`` forks every server from one thread that lives as long as the harness.
+
+The request survives execve(2), which makes the command the very process that was started: no wrapper stands between.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_LOWER = 3
+CANNOT_START = 127
+"""The status a shell gives, too, when a command cannot be run."""
+
+
+def main(parent: str, cpus: str, capability: str, *command: str) -> NoReturn:
+    """Bind this process to its parent and to its limits, then become the command."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        sys.exit("launch: the harness ended before its server began")
+    if cpus != "-":
+        os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+    if capability != "-":
+        _give_up(int(capability))
+    try:
+        os.execvp(command[0], command)  # noqa: S606  the command that the user named
+    except OSError as error:
+        sys.stderr.write(f"launch: {command[0]!r} cannot be run: {error.strerror}\n")
+        sys.exit(CANNOT_START)
+
+
+def _give_up(capability: int) -> None:
+    """Keep a capability from what is executed next (capabilities(7)): root regains all that the bounding set holds."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER, capability)
+    if os.geteuid() == 0:
+        _prctl(_PR_CAPBSET_DROP, capability)
+
+
+def _prctl(option: int, *arguments: int) -> None:
+    padded = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, *padded):
+        raise OSError(ctypes.get_errno(), f"prctl({option}): {os.strerror(ctypes.get_errno())}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,79 @@
+"""Which implementations there are, and how each is started: an argument vector is all that the harness knows."""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that holds ``harness`` and ``impls``."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A server under comparison."""
+
+    name: str
+    argv: tuple[str, ...]
+    """What starts it; the flags of CONTRACT.md follow."""
+    cwd: Path | None
+    """Where it is started; None stands for the harness's own folder."""
+    external: bool
+
+
+def own() -> list[Implementation]:
+    """List the folders of ``impls`` that can be run, by name."""
+    names = sorted(main.parent.name for main in (ROOT / "impls").glob("*/__main__.py"))
+    return [Implementation(name, (sys.executable, "-m", f"impls.{name}"), ROOT, external=False) for name in names]
+
+
+def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
+    """Find implementations by name, in the order given.
+
+    ``names`` is ``all``, ``none`` or names with commas between them; an external is ``NAME=COMMAND``.
+    Raises BadInput for an unknown name, an external that cannot be run, a name that comes twice, and none at all.
+    """
+    found = [*_find_own(names), *(_external(text) for text in externals)]
+    if not found:
+        raise BadInput(f"--impls {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
+    seen: set[str] = set()
+    for implementation in found:
+        if implementation.name in seen:
+            raise BadInput(f"{implementation.name}: the name is given twice; each needs a name of its own")
+        seen.add(implementation.name)
+    return found
+
+
+def _find_own(names: str) -> list[Implementation]:
+    known = {implementation.name: implementation for implementation in own()}
+    if names == "all":
+        return list(known.values())
+    if names == "none":
+        return []
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise BadInput(f"--impls {name!r}: unknown; there are {', '.join(known)}, and 'all' and 'none'")
+    return [known[name] for name in wanted]
+
+
+def _external(text: str) -> Implementation:
+    name, equals, command = text.partition("=")
+    if not equals or not _NAME.fullmatch(name):
+        raise BadInput(f"--external {text!r}: give NAME='COMMAND', the name in letters, digits, '_', '.' and '-'")
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise BadInput(f"--external {text!r}: the command cannot be split as a shell would: {error}") from None
+    if not argv:
+        raise BadInput(f"--external {text!r}: the command is empty; give NAME='COMMAND'")
+    if shutil.which(argv[0]) is None:
+        raise BadInput(f"--external {text!r}: no program {argv[0]!r} that can be run; give its path")
+    return Implementation(name, tuple(argv), None, external=True)

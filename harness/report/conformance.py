@@ -1,0 +1,91 @@
+"""Verdicts on conformance as text."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from tabulate import tabulate
+
+from harness.conformance.verdict import Outcome, Verdict, together
+
+_MARKS: Final[dict[Outcome, str]] = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+
+class ConformanceProgress:
+    """Shows verdicts as they come in: a line for each that did not pass, on a terminal a count; a context manager."""
+
+    def __init__(self, console: Console, implementations: Sequence[str]) -> None:
+        self._console = console
+        self._counts = {name: Counter[Outcome]() for name in implementations}
+        self._told: set[tuple[str, str]] = set()
+        """What was given as a reason before: a server that does not start has the same for everything."""
+        self._started_s = time.monotonic()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status(self._text())
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+        if error is None:
+            elapsed_s = time.monotonic() - self._started_s
+            self._console.print(f"{self._text()}; {elapsed_s:.0f} s", highlight=False)
+
+    def verdict(self, implementation: str, verdict: Verdict) -> None:
+        """Take a verdict as it comes in."""
+        self._counts[implementation][verdict.outcome] += 1
+        if verdict.outcome != "passed":
+            name, _, reason = verdict.message.partition(": ")
+            known = (implementation, reason) in self._told
+            self._told.add((implementation, reason))
+            text = f"{implementation}  {_MARKS[verdict.outcome]}  {name}: {'the same' if known else reason}"
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if self._status is not None:
+            self._status.update(self._text())
+
+    def _text(self) -> str:
+        told = []
+        for name, counts in self._counts.items():
+            broken = f" ({counts['failed']} broken)" if counts["failed"] else ""
+            told.append(f"{escape(name)} {counts.total()}{broken}")
+        return f"Obligations checked: {', '.join(told)}"
+
+
+def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
+    """Write a row for each obligation with a column for each implementation, then what failed, then the sums."""
+    outcomes = {name: {verdict.id: verdict.outcome for verdict in column} for name, column in verdicts.items()}
+    first = next(iter(verdicts.values()))
+    rows = [[one.id, *(_MARKS[column[one.id]] for column in outcomes.values()), one.title] for one in first]
+    parts = [tabulate(rows, headers=["obligation", *outcomes, ""], disable_numparse=True)]
+    for outcome, heading in (("failed", "Broken"), ("skipped", "Not checked, as this machine lacks something")):
+        messages = [
+            f"  {name}  {message}"
+            for name, column in verdicts.items()
+            for message in together(verdict.message for verdict in column if verdict.outcome == outcome)
+        ]
+        if messages:
+            parts.append("\n".join([heading, *messages]))
+    parts.append("\n".join(summary(name, column) for name, column in verdicts.items()))
+    return "\n\n".join(parts)
+
+
+def summary(implementation: str, verdicts: Sequence[Verdict]) -> str:
+    """Write the sums of one implementation in one line."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    said = f"{implementation}: {counts['passed']} of {len(verdicts)} obligations kept"
+    if counts["failed"]:
+        said += f", {counts['failed']} broken"
+    if counts["skipped"]:
+        said += f", {counts['skipped']} not checked"
+    return said

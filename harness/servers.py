@@ -1,0 +1,263 @@
+"""One running implementation: start, wait until ready, observe, stop."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from types import TracebackType
+from typing import Self
+
+from harness import ports, processes
+from harness.registry import Implementation
+
+REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 3.0
+"""The contract allows two seconds (PROC-SIGTERM)."""
+_TRY_TIMEOUT_S = 1.0
+_LAST_LINES = 5
+_LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
+
+class ServerFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
+    """A server did not start or does not answer; the text holds the command and its last words."""
+
+
+class Server:
+    """An implementation's processes; as a context manager they run inside of it, and none is left behind."""
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        flags: Sequence[str],
+        listen: Sequence[str],
+        directory: Path,
+        name: str,
+        *,
+        cpus: Collection[int] | None = None,
+        without_capability: int | None = None,
+    ) -> None:
+        """Add to ``flags`` the listen addresses and a log file ``directory/name.log``.
+
+        Standard output and error go to ``name.out`` and ``name.err`` there. ``cpus`` are those that all its
+        processes may use, ``without_capability`` is one that they shall not have (capabilities(7)).
+        """
+        self.implementation = implementation
+        self.listen = tuple(listen)
+        directory.mkdir(parents=True, exist_ok=True)
+        base = directory.resolve() / name
+        self.log_path, self.stdout_path, self.stderr_path = (base.with_name(name + end) for end in _ENDINGS)
+        own_flags = [*(["-a", *listen] if listen else []), "-o", str(self.log_path)]
+        self.command = (*implementation.argv, *own_flags, *flags)
+        self._cpus = cpus
+        self._without_capability = without_capability
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the processes; what listens is ready when ``wait_listening`` or ``wait_ready`` returns."""
+        with self.stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
+            self._process = processes.start(
+                self.command,
+                cwd=self.implementation.cwd,
+                stdout=stdout,
+                stderr=stderr,
+                cpus=self._cpus,
+                without_capability=self._without_capability,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process that was started: the parent of the workers, and the leader of their session."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
+
+    @property
+    def died(self) -> bool:
+        """Whether the process that was started has ended without ``stop``."""
+        return self._process is not None and self._process.returncode is None and self.wait_ended(0)
+
+    def worker_pids(self) -> list[int]:
+        """List the children of the process that was started."""
+        return processes.children(self.pid)
+
+    def process_pids(self) -> list[int]:
+        """List all living processes of the server, orphans too."""
+        return processes.members(self.pid)
+
+    def stdout_text(self) -> str:
+        """Return what it has written to standard output so far."""
+        return self.stdout_path.read_text(errors="replace")
+
+    def stderr_lines(self) -> list[str]:
+        """Return the whole lines it has written to standard error so far."""
+        text = self.stderr_path.read_text(errors="replace")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def last_words(self, lines: int = _LAST_LINES) -> str:
+        """Return its last lines on standard error, in one line."""
+        return " | ".join(self.stderr_lines()[-lines:]) or "nothing on standard error"
+
+    def log_text(self) -> str:
+        """Return its log file; an empty text when there is none."""
+        try:
+            return self.log_path.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def wait_listening(self, timeout_s: float = START_TIMEOUT_S, also: Collection[str] = ()) -> None:
+        """Wait until the kernel shows all addresses, and ``also`` these, as listened on; no connection is made.
+
+        Raises ServerFailed when the server ends before, and when time is over.
+        """
+        wanted = {*self.listen, *also}
+        ended = False
+
+        def listening_or_ended() -> bool:
+            nonlocal ended
+            ended = self.wait_ended(0)
+            return ended or wanted <= _listened_on(self.pid)
+
+        reached = processes.wait_until(listening_or_ended, timeout_s)
+        if ended:
+            raise self._failed("ended before it listened")
+        if not reached:
+            missing = " ".join(sorted(wanted - _listened_on(self.pid)))
+            raise self._failed(f"does not listen on {missing} after {timeout_s:g} s")
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until a request to each address gets a whole ``200`` reply.
+
+        Raises ServerFailed when the server ends before, and when time is over.
+        """
+        problem = "no reply"
+
+        def answers() -> bool:
+            nonlocal problem
+            if self.wait_ended(0):
+                return True
+            try:
+                for address in self.listen:
+                    _exchange(address)
+            except (OSError, ValueError) as error:
+                problem = str(error) or type(error).__name__
+                return False
+            return True
+
+        reached = processes.wait_until(answers, timeout_s)
+        if self.wait_ended(0):
+            raise self._failed("ended before it answered")
+        if not reached:
+            raise self._failed(f"gives no correct reply after {timeout_s:g} s: {problem}")
+
+    def sample_reply(self) -> bytes:
+        """Return what it answers to a request, byte for byte. Raises ServerFailed when that is no ``200`` reply."""
+        try:
+            return _exchange(self.listen[0])
+        except (OSError, ValueError) as error:
+            raise self._failed(f"gives no correct reply: {error}") from error
+
+    def wait_ended(self, timeout_s: float) -> bool:
+        """Wait until the process that was started has ended."""
+        if self._process is not None and self._process.returncode is not None:
+            return True
+        return processes.wait_ended(self.pid, timeout_s)
+
+    def send_signal(self, signal: Signals) -> None:
+        """Send a signal to the process that was started, and to no other."""
+        os.kill(self.pid, signal)
+
+    def stop(self, signal: Signals = SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Ask the server to end, and return its exit status, negative for a signal as in ``subprocess``.
+
+        After ``timeout_s`` it is killed. Its process group is killed in any case, so that no worker is left.
+        """
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        if self._process.returncode is not None:
+            return self._process.returncode
+        try:
+            self.send_signal(signal)
+            self.wait_ended(timeout_s)
+        finally:
+            # Before the wait: as long as its exit status was not fetched, no other process can get its id.
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, SIGKILL)
+            status = self._process.wait()
+            processes.wait_until(lambda: not self.process_pids(), STOP_TIMEOUT_S)
+        return status
+
+    def _failed(self, what: str) -> ServerFailed:
+        return ServerFailed(
+            f"{self.implementation.name} {what}: {self.last_words()} (command: {shlex.join(self.command)})"
+        )
+
+
+_ENDINGS = (".log", ".out", ".err")
+
+
+def _listened_on(pid: int) -> set[str]:
+    """List the addresses with a listener in the network namespace of a process."""
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            with Path(f"/proc/{pid}/net/{table}").open() as lines:
+                next(lines, None)
+                for line in lines:
+                    _, local, _, state, *_ = line.split(maxsplit=4)
+                    if state != _LISTEN:
+                        break  # listeners come first, and behind them may be thousands
+                    found.add(_decoded(local, family))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # no IPv6 in this kernel; or the process has just ended, which the caller sees
+    return found
+
+
+def _decoded(text: str, family: socket.AddressFamily) -> str:
+    """Decode ``0100007F:0050``: 32-bit words, each in the byte order of the machine."""
+    host, _, port = text.partition(":")
+    words = [int(host[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(host), 8)]
+    return ports.join(socket.inet_ntop(family, b"".join(words)), int(port, 16))
+
+
+def _exchange(address: str) -> bytes:
+    """Send a request and return the whole reply. Raises OSError, and ValueError for anything but a ``200`` reply."""
+    with socket.create_connection(ports.split(address), _TRY_TIMEOUT_S) as client:
+        client.sendall(REQUEST)
+        reply = b""
+        while (length := _length(reply)) is None or len(reply) < length:
+            received = client.recv(65536)
+            if not received:
+                break
+            reply += received
+    status_line = reply.partition(b"\r\n")[0]
+    if not status_line.startswith(b"HTTP/1.") or status_line.split()[1:2] != [b"200"]:
+        raise ValueError(f"the reply begins with {status_line[:60]!r}")
+    if length is not None and len(reply) < length:
+        raise ValueError(f"the reply ends after {len(reply)} of {length} bytes")
+    return reply
+
+
+def _length(reply: bytes) -> int | None:
+    """Tell how long a reply is in all; None when its head does not say, or is not complete."""
+    head, blank_line, _ = reply.partition(b"\r\n\r\n")
+    for line in head.split(b"\r\n")[1:] if blank_line else []:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and value.strip().isdigit():
+            return len(head) + len(blank_line) + int(value)
+    return None
