@@ -1,0 +1,285 @@
+"""The connections of a job: everything about them that is not the fast path of ``short`` and ``keepalive``.
+
+A job has a fixed number of places for connections. What goes wrong is counted by kind, and its place pauses for a
+moment before it is used again: a server that refuses at once would otherwise get nothing but connects.
+"""
+
+import errno
+import itertools
+import os
+import select
+import socket
+import time
+from array import array
+from collections import Counter
+from typing import Final, NamedTuple
+
+from harness.loadgen.messages import Job, Measured
+
+CONNECT: Final = "connect"
+RESET: Final = "reset"
+CLOSED_EARLY: Final = "closed early"
+WRONG_REPLY: Final = "wrong reply"
+NOT_CLOSED: Final = "not closed"
+TIMEOUT: Final = "timeout"
+NO_LOCAL_PORT: Final = "no local port"
+NO_SOCKET: Final = "no socket"
+
+PAUSE_NS = 10_000_000
+"""How long a place pauses after an error."""
+MAX_READ = 262_144
+
+_STDIN = 0
+_NS_PER_S = 1_000_000_000
+_NON_BLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+_BROKEN = select.EPOLLERR | select.EPOLLHUP
+_KINDS = {
+    errno.ECONNREFUSED: CONNECT,
+    errno.EHOSTUNREACH: CONNECT,
+    errno.ENETUNREACH: CONNECT,
+    errno.EADDRNOTAVAIL: NO_LOCAL_PORT,
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+}
+
+
+class HarnessGone(Exception):  # noqa: N818  as GeneratorExit: what happened
+    """The harness closed its end of the pipe, or ended: nobody waits for an outcome any more."""
+
+
+class Target(NamedTuple):
+    """Where connections go, and what is sent on them."""
+
+    family: socket.AddressFamily
+    address: tuple[str, int]
+    request: bytes
+
+
+class Connections:
+    """The open connections of a job, their replies, and what went wrong.
+
+    The fast paths read and write ``started_ns``, ``completed_ns`` and ``latency_ns`` as well.
+    """
+
+    def __init__(self, job: Job, epoll: select.epoll, events: int, *, until_end: bool) -> None:
+        """Watch connections for ``events``; with ``until_end`` a reply is complete when its stream has ended, too."""
+        self.started_ns: dict[int, int] = {}
+        """Descriptor to the start of its request, for all connections that something is expected of."""
+        self.received: dict[int, int] = {}
+        """How much has come of replies that are not complete."""
+        self.connecting: set[int] = set()
+        """Those whose handshake is under way."""
+        self.requests: dict[int, bytes] = {}
+        """What is sent on these and on all that are kept."""
+        self.completed_ns = array("Q")
+        self.latency_ns = array("Q")
+        self.errors: Counter[str] = Counter()
+        self.targets = itertools.cycle([_target(*target) for target in job.targets])
+        self.read_size = min(len(job.reply) + 1, MAX_READ)
+        """One byte more than the reply, so that one byte too many is seen."""
+        self.end_ns = 0
+        """When the job begins no more requests; before its clock has started that is at once."""
+        self._deadline_ns = 0
+        self._started_ns = 0
+        self._cpu_ns = 0
+        self._job = job
+        self._epoll = epoll
+        self._events = events
+        self._until_end = until_end
+        self._paused = 0
+        self._resume_ns = 0
+        epoll.register(_STDIN, 0)  # With no events asked for, only its hang-up is reported.
+
+    def start_clock(self) -> int:
+        """Let the time of the job begin, and return when that was."""
+        self._cpu_ns = time.process_time_ns()
+        self._started_ns = time.monotonic_ns()
+        self.end_ns = self._started_ns + round(self._job.duration_s * _NS_PER_S)
+        self._deadline_ns = self.end_ns + round(self._job.timeout_s * _NS_PER_S)
+        return self._started_ns
+
+    def finish(self) -> Measured:
+        """Stop the clock and close all connections, those with nothing due and those that are late."""
+        ended_ns = time.monotonic_ns()
+        cpu_ns = time.process_time_ns() - self._cpu_ns
+        self.abandon()
+        for fd in self.requests:
+            os.close(fd)
+        return Measured(
+            started_ns=self._started_ns,
+            ended_ns=ended_ns,
+            cpu_ns=cpu_ns,
+            completed_ns=self.completed_ns.tobytes(),
+            latency_ns=self.latency_ns.tobytes(),
+            errors=dict(self.errors),
+        )
+
+    def under_way(self, now_ns: int) -> bool:
+        """Tell whether the job goes on: until its end, and then until the last reply or the time limit."""
+        return now_ns < self.end_ns or (bool(self.started_ns) and now_ns < self._deadline_ns)
+
+    def resumed(self, now_ns: int) -> int:
+        """Return how many places have paused long enough, and take them as used again."""
+        if not self._paused or now_ns < self._resume_ns:
+            return 0
+        places, self._paused = self._paused, 0
+        return places
+
+    def wait_s(self, now_ns: int) -> float:
+        """Return how long to wait for events before the clock has to be looked at again."""
+        until_ns = self.end_ns if now_ns < self.end_ns else self._deadline_ns
+        if self._paused:
+            until_ns = min(until_ns, max(self._resume_ns, now_ns))
+        return max(until_ns - now_ns, 0) / _NS_PER_S
+
+    # Opening
+
+    def open(self) -> None:
+        """Open a connection to the next target; ``handle`` goes on when its handshake is over."""
+        family, address, request = next(self.targets)
+        try:
+            # As in the fast path, a bare socket.
+            connection = socket.SocketType(family, _NON_BLOCKING, 0)
+        except OSError:
+            self.no_socket()
+            return
+        result = connection.connect_ex(address)
+        fd = connection.detach()
+        self.started_ns[fd] = time.monotonic_ns()
+        if result in (0, errno.EINPROGRESS):
+            self._await_handshake(fd, request)
+        else:
+            self.fail(fd, result)
+
+    def not_sent(self, fd: int, request: bytes, connect_result: int, write_error: OSError) -> None:
+        """Find out why a request could not be written right after the connect began."""
+        if connect_result not in (0, errno.EINPROGRESS):
+            self.fail(fd, connect_result)
+        elif isinstance(write_error, BlockingIOError):
+            self._await_handshake(fd, request)
+        else:
+            self.fail(fd, write_error.errno)
+
+    def no_socket(self) -> None:
+        """Count that there are no descriptors or no memory for a socket."""
+        self._count(NO_SOCKET)
+
+    def _await_handshake(self, fd: int, request: bytes) -> None:
+        self.requests[fd] = request
+        self.connecting.add(fd)
+        self._epoll.register(fd, select.EPOLLOUT)
+
+    def send_first(self, fd: int) -> None:
+        """Begin with the requests of a connection that is kept."""
+        self.started_ns[fd] = time.monotonic_ns()
+        try:
+            os.write(fd, self.requests[fd])
+            self._epoll.register(fd, self._events)
+        except OSError as error:
+            self.fail(fd, error.errno)
+
+    def rest(self, fd: int) -> None:
+        """Expect nothing more of a connection that is kept, not even its end."""
+        self._epoll.unregister(fd)
+        self.started_ns.pop(fd, None)
+
+    # Events
+
+    def handle(self, fd: int, event: int) -> bool:
+        """Take an event that the fast path does not know. Tell whether it made a reply complete.
+
+        Raises HarnessGone when the event says so.
+        """
+        if fd == _STDIN:
+            raise HarnessGone
+        try:
+            if fd in self.connecting and not event & _BROKEN:
+                self._connected(fd)
+                return False
+            # On a connection that broke the read reports why; one whose handshake failed has nothing else to read.
+            return self.take(fd, os.read(fd, self.read_size))
+        except OSError as error:
+            self.fail(fd, error.errno)
+            return False
+
+    def take(self, fd: int, data: bytes) -> bool:
+        """Compare what was read with what is due. Tell whether the reply is complete; if so it is counted."""
+        have = self.received.get(fd, 0)
+        if not data:
+            if self._until_end and have == len(self._job.reply):
+                self._complete(fd)
+                return True
+            self._fail(fd, CLOSED_EARLY)
+        elif not self._job.reply.startswith(data, have):
+            self._fail(fd, WRONG_REPLY)
+        elif self._until_end or have + len(data) < len(self._job.reply):
+            self.received[fd] = have + len(data)
+        else:
+            self._complete(fd)
+            return True
+        return False
+
+    def _connected(self, fd: int) -> None:
+        self.connecting.remove(fd)
+        if self._until_end:
+            self._epoll.modify(fd, self._events)
+            os.write(fd, self.requests.pop(fd))
+            return
+        self.rest(fd)
+        if time.monotonic_ns() < self.end_ns:
+            self.send_first(fd)
+
+    def _complete(self, fd: int) -> None:
+        now_ns = time.monotonic_ns()
+        self.completed_ns.append(now_ns)
+        self.latency_ns.append(now_ns - self.started_ns.pop(fd))
+        self.received.pop(fd, None)
+
+    # The end of a connection
+
+    def fail(self, fd: int, number: int | None) -> None:
+        """Close a connection and count what its error number stands for."""
+        self._fail(fd, _kind(number))
+
+    def abandon(self) -> None:
+        """Close what is still expected of, at the time limit, and count what each has failed to do."""
+        for fd in list(self.started_ns):
+            self._fail(fd, TIMEOUT if fd in self.connecting else self._missing(fd))
+
+    def _missing(self, fd: int) -> str:
+        """Look at what came without the end that was waited for."""
+        try:
+            data = os.read(fd, self.read_size)
+        except BlockingIOError:
+            data = b""
+        except OSError as error:
+            return _kind(error.errno)
+        have = self.received.get(fd, 0)
+        if not self._job.reply.startswith(data, have):
+            return WRONG_REPLY
+        return NOT_CLOSED if have + len(data) == len(self._job.reply) else TIMEOUT
+
+    def _fail(self, fd: int, kind: str) -> None:
+        self._count(kind)
+        self.started_ns.pop(fd, None)
+        self.requests.pop(fd, None)
+        self.connecting.discard(fd)
+        self.received.pop(fd, None)
+        os.close(fd)
+
+    def _count(self, kind: str) -> None:
+        self.errors[kind] += 1
+        if not self._paused:
+            self._resume_ns = time.monotonic_ns() + PAUSE_NS
+        self._paused += 1
+
+
+def _target(host: str, port: int) -> Target:
+    is_ipv6 = ":" in host
+    name = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
+    request = f"GET / HTTP/1.0\r\nHost: {name}\r\n\r\n".encode()
+    return Target(socket.AF_INET6 if is_ipv6 else socket.AF_INET, (host, port), request)
+
+
+def _kind(number: int | None) -> str:
+    return _KINDS.get(number or 0) or os.strerror(number or errno.EIO).lower()

@@ -1,0 +1,137 @@
+"""The harness's end of a generator process: start it, give it jobs, take what came of them, stop it."""
+
+import select
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from harness.loadgen.messages import Job, Measured, Outcome, frame, read_payload
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 2.0
+"""How long it may take to end by itself; then it is killed."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class GeneratorFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
+    """A generator process ended by itself, or gave no outcome in time. What it said is on standard error."""
+
+
+class Generator:
+    """A generator process; as a context manager it runs inside of it, and does not stay behind."""
+
+    def __init__(self, cpu: int | None) -> None:
+        """``cpu`` is where it is to run; None leaves that to the kernel."""
+        self._cpu = cpu
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start the process and wait until it takes jobs. Raises GeneratorFailed when it cannot run on its CPU."""
+        # In a session of its own, so that Ctrl-C in the terminal is for the harness alone to deal with.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.loadgen.generator", *([] if self._cpu is None else [str(self._cpu)])],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        try:
+            self._receive(START_TIMEOUT_S)
+        except BaseException:
+            self.stop()
+            raise
+
+    def send(self, job: Job) -> None:
+        """Let it run a job; ``receive`` returns what came of it. Raises GeneratorFailed when the process has ended."""
+        stdin, _ = self._pipes()
+        rest = memoryview(frame(job))
+        try:
+            while rest:
+                rest = rest[stdin.write(rest) :]
+        except BrokenPipeError as error:
+            raise self._failed("has ended") from error
+
+    def receive(self, timeout_s: float) -> Outcome:
+        """Wait for the outcome of the job. Raises GeneratorFailed when there is none in time."""
+        return _outcome(msgspec.msgpack.decode(self._receive(timeout_s), type=Measured))
+
+    def stop(self) -> None:
+        """End the process, in the middle of a job too."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait()
+
+    def _receive(self, timeout_s: float) -> bytes:
+        _, stdout = self._pipes()
+        deadline_s = time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(stdout, select.POLLIN)
+
+        def read(size: int) -> bytes:
+            if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+                raise self._failed(f"gave no outcome within {timeout_s:g} s")
+            return stdout.read(size)
+
+        payload = read_payload(read)
+        if payload is None:
+            raise self._failed("has ended")
+        return payload
+
+    def _failed(self, what: str) -> GeneratorFailed:
+        cpu = "" if self._cpu is None else f" on CPU {self._cpu}"
+        return GeneratorFailed(f"the load generator{cpu} {what}")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the generator was not started")
+        return self._process
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        process = self._running()
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the generator was started without pipes")
+        return process.stdin, process.stdout
+
+
+def _outcome(measured: Measured) -> Outcome:
+    import numpy as np  # noqa: PLC0415  the generator process imports this package too, and does without it
+
+    return Outcome(
+        started_ns=measured.started_ns,
+        ended_ns=measured.ended_ns,
+        cpu_ns=measured.cpu_ns,
+        completed_ns=np.frombuffer(measured.completed_ns, np.uint64),
+        latency_ns=np.frombuffer(measured.latency_ns, np.uint64),
+        errors=measured.errors,
+    )

@@ -1,0 +1,95 @@
+"""What the harness and a generator process tell each other, and its framing on their pipes.
+
+A frame is the length of its payload in eight bytes and the payload, a message in MessagePack: it carries the
+arrays of a slice as they lie in memory.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    # The generator process imports this file too and does without numpy, which would start threads in it.
+    import numpy as np
+    from numpy.typing import NDArray
+
+_LENGTH = struct.Struct(">Q")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One slice of load on one server."""
+
+    workload: Literal["short", "keepalive", "proxy"]
+    """``short`` and ``proxy`` make a connection for each request, ``keepalive`` keeps them."""
+    targets: Annotated[list[tuple[str, int]], Meta(min_length=1)]
+    """IP addresses and ports, used in turn."""
+    concurrency: Annotated[int, Meta(ge=0)]
+    """Connections at a time; each has one request under way."""
+    duration_s: Annotated[float, Meta(gt=0)]
+    """For how long requests are begun."""
+    reply: Annotated[bytes, Meta(min_length=1)]
+    """What every reply must be, byte for byte."""
+    timeout_s: Annotated[float, Meta(ge=0)]
+    """How long the replies still due at the end are waited for."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What a generator process says when it takes jobs."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generator process answers to a job; the times are unsigned 64-bit numbers in its own byte order."""
+
+    started_ns: int
+    ended_ns: int
+    cpu_ns: int
+    completed_ns: bytes
+    latency_ns: bytes
+    errors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a job. Clocks are CLOCK_MONOTONIC, which all processes of a machine share."""
+
+    started_ns: int
+    """Before the first request; with ``keepalive`` the connections are open by then."""
+    ended_ns: int
+    """After the last reply, or after the wait for it."""
+    cpu_ns: int
+    """CPU time of the generator process between the two."""
+    completed_ns: "NDArray[np.uint64]"
+    """When each correct reply was complete, in this order."""
+    latency_ns: "NDArray[np.uint64]"
+    """How long each of them took: from before the connect, with ``keepalive`` from before the write, to its end."""
+    errors: dict[str, int]
+    """What was not a correct reply, by kind."""
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """Encode a message as it goes through a pipe."""
+    payload = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def read_payload(read: Callable[[int], bytes]) -> bytes | None:
+    """Read one frame and return its payload; None when the other side ended its stream before it was whole.
+
+    ``read`` returns up to as many bytes as asked, and none at the end of the stream.
+    """
+    length = _read_exactly(read, _LENGTH.size)
+    return None if length is None else _read_exactly(read, _LENGTH.unpack(length)[0])
+
+
+def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes | None:
+    received = bytearray()
+    while len(received) < size:
+        data = read(size - len(received))
+        if not data:
+            return None
+        received += data
+    return bytes(received)
