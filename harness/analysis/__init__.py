@@ -1,0 +1,1 @@
+"""Judging: pure functions from what was measured to figures, rankings and verdicts; nothing here opens a socket."""

@@ -1,0 +1,104 @@
+"""One slice: load on one server for some tens of milliseconds, with the kernel's counters read around it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.window import window
+from harness.loadgen import Generator, Job, Outcome
+from harness.observe import CpuTime, cpu_time
+from harness.schema import SERVER_ENDED, Cell, Slice
+
+REPLY_TIMEOUT_S = 2.0
+"""How long a slice waits at its end for replies that are still due."""
+GENERATOR_GRACE_S = 10.0
+"""How much longer a generator may take before it is given up."""
+
+Latencies = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A server that takes part in a cell, up and answering."""
+
+    name: str
+    target: tuple[str, int]
+    reply: bytes
+    """What it answers to a request of the cell's workload, byte for byte."""
+    pids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSide:
+    """The generators of a cell, and the processes of its backend."""
+
+    cell: Cell
+    generators: Sequence[Generator]
+    backend_pids: Sequence[int]
+
+    def measure(self, contestant: Contestant, slice_s: float, number: int, position: int) -> tuple[Slice, Latencies]:
+        """Load one server for one slice; the latencies are those of the requests that ended after the ramp, in ns.
+
+        Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests.
+        """
+        try:
+            before = cpu_time(contestant.pids)
+            backend_before = cpu_time(self.backend_pids)
+            outcomes = self._load(contestant, slice_s)
+            server, backend = cpu_time(contestant.pids) - before, cpu_time(self.backend_pids) - backend_before
+        except ProcessLookupError:
+            outcomes, server, backend = [], CpuTime(0, 0, 0), CpuTime(0, 0, 0)
+        errors = Counter[str]({} if outcomes else {SERVER_ENDED: 1})
+        for outcome in outcomes:
+            errors.update(outcome.errors)
+        completed_ns = _joined([outcome.completed_ns for outcome in outcomes])
+        latency_ns = _joined([outcome.latency_ns for outcome in outcomes])
+        started_ns = min((outcome.started_ns for outcome in outcomes), default=0)
+        ended_ns = max((outcome.ended_ns for outcome in outcomes), default=0)
+        counted = window(completed_ns, started_ns, slice_s, self.cell.concurrency)
+        measured = Slice(
+            cell=self.cell.key,
+            impl=contestant.name,
+            round=number,
+            position=position,
+            slice_s=slice_s,
+            wall_ns=ended_ns - started_ns,
+            requests=len(completed_ns),
+            window_requests=counted.requests,
+            window_ns=counted.duration_ns,
+            errors=dict(errors),
+            generator_cpu_ns=[outcome.cpu_ns for outcome in outcomes],
+            server_cpu_ns=server.total_ns,
+            server_user_ns=server.user_ns,
+            server_system_ns=server.system_ns,
+            backend_cpu_ns=backend.total_ns,
+        )
+        return measured, latency_ns[completed_ns > counted.ramp_end_ns]
+
+    def _load(self, contestant: Contestant, slice_s: float) -> list[Outcome]:
+        shares = _shares(self.cell.concurrency, len(self.generators))
+        for generator, concurrency in zip(self.generators, shares, strict=True):
+            generator.send(
+                Job(
+                    workload=self.cell.workload,
+                    targets=[contestant.target],
+                    concurrency=concurrency,
+                    duration_s=slice_s,
+                    reply=contestant.reply,
+                    timeout_s=REPLY_TIMEOUT_S,
+                )
+            )
+        limit_s = slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
+        return [generator.receive(limit_s) for generator in self.generators]
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    """Divide connections over generators as evenly as can be."""
+    return [total // parts + (i < total % parts) for i in range(parts)]
+
+
+def _joined(arrays: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint64)

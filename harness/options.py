@@ -1,0 +1,70 @@
+"""Types of command line values, each with one line that says what would be right."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as ``50ms``, ``60s`` or ``2m``; a bare number is seconds. Gives seconds."""
+
+    name = "time"
+
+    def __init__(self, smallest_s: float, largest_s: float) -> None:
+        self._smallest_s = smallest_s
+        self._largest_s = largest_s
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text, or pass a default through."""
+        if isinstance(value, float):
+            return value
+        found = _DURATION.fullmatch(str(value).strip())
+        duration_s = float(found[1]) * _UNITS_S[found[2]] if found else 0.0
+        if not self._smallest_s <= duration_s <= self._largest_s:
+            self.fail(
+                f"{value!r} is not a time from {self._smallest_s:g}s to {self._largest_s:g}s, as in 50ms or 2m",
+                param,
+                ctx,
+            )
+        return duration_s
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Several of some names, with commas between them."""
+
+    name = "names"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read the text; a name given twice counts once."""
+        names = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
+        for name in names:
+            if name not in self._allowed:
+                self.fail(f"{name!r} is not one of {', '.join(self._allowed)}", param, ctx)
+        return names
+
+
+class Counts(click.ParamType[tuple[int, ...]]):
+    """Several numbers, with commas between them."""
+
+    name = "numbers"
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the text; a number given twice counts once."""
+        counts = []
+        for part in str(value).split(","):
+            text = part.strip()
+            if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self._largest):
+                self.fail(f"{text!r} is not a number from 1 to {self._largest}", param, ctx)
+            counts.append(int(text))
+        return tuple(dict.fromkeys(counts))

@@ -1,0 +1,62 @@
+"""Numbers, names and paragraphs as people read them."""
+
+import textwrap
+from collections.abc import Sequence
+
+from harness.schema import Cell, Estimate
+
+NONE = "-"
+"""Stands where no claim is made."""
+_KEPT_TOGETHER = "\N{NO-BREAK SPACE}%"
+_PLAIN_RATIO = 10.0
+_TWO_DIGITS = 10
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Return ``12,345.6``, or NONE."""
+    return NONE if value is None else f"{value:,.{decimals}f}"
+
+
+def interval(estimate: Estimate, decimals: int) -> str:
+    """Return ``1.02-1.06``, with an en dash; empty where no claim is made."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{number(estimate.low, decimals)}\N{EN DASH}{number(estimate.high, decimals)}"
+
+
+def ratio_decimals(ratio: Estimate) -> int:
+    """Return how many decimals of a ratio say something."""
+    return 1 if ratio.value is not None and ratio.value >= _PLAIN_RATIO else 3
+
+
+def per_cent(share: float) -> str:
+    """Return ``3.4`` or ``12``: a share in per cent, without the sign for it."""
+    value = share * 100
+    return f"{value:.0f}" if abs(value) >= _TWO_DIGITS else f"{value:.1f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 worker`` or ``2 workers``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def load(cell: Cell) -> str:
+    """Return the load of a cell in words."""
+    return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}"
+
+
+def printable(text: str) -> str:
+    """Return text that is safe to print: control characters are escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def listing(parts: Sequence[str]) -> str:
+    """Return ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) -> str:
+    """Return a paragraph that is not broken before a per cent sign; ``hanging`` indents all lines but the first."""
+    rest = indent if hanging is None else hanging
+    filled = textwrap.fill(text.replace(" %", _KEPT_TOGETHER), width, initial_indent=indent, subsequent_indent=rest)
+    return filled.replace(_KEPT_TOGETHER, " %")

@@ -1,0 +1,54 @@
+"""What a run is going to do, in words, before it does it."""
+
+import shlex
+import textwrap
+
+from tabulate import tabulate
+
+from harness.report import figures
+from harness.schema import Plan
+
+_CPU_HEADERS = ("workload", "workers", "connections", "server on CPU", "generator on CPU", "backend on CPU")
+
+_CPU_ALIGNMENT = ("left", "right", "right", "left", "left", "left")
+
+
+def render(plan: Plan, width: int = 120) -> str:
+    """Return the plan: what is compared, the cells, and how long the load takes."""
+    cells = [
+        [cell.workload, cell.workers, cell.concurrency]
+        + [
+            " ".join(map(str, cpus)) or figures.NONE
+            for cpus in (cell.server_cpus, cell.generator_cpus, cell.backend_cpus)
+        ]
+        for cell in plan.cells
+    ]
+    parts = [
+        "Plan",
+        "\n".join(_contestants(plan, width)),
+        textwrap.indent(tabulate(cells, _CPU_HEADERS, tablefmt="simple", colalign=_CPU_ALIGNMENT), "  "),
+        figures.wrap(_amount(plan), width, "  "),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _contestants(plan: Plan, width: int) -> list[str]:
+    names = [
+        figures.printable(impl.name) + " (reference)" * (impl.name == plan.reference) for impl in plan.implementations
+    ]
+    column = max(map(len, names))
+    return [
+        figures.wrap(
+            figures.printable(impl.version or shlex.join(impl.argv)), width, f"  {name:<{column}}  ", " " * (column + 4)
+        )
+        for name, impl in zip(names, plan.implementations, strict=True)
+    ]
+
+
+def _amount(plan: Plan) -> str:
+    return (
+        f"{figures.plural(len(plan.cells), 'cell')} x {figures.plural(len(plan.implementations), 'implementation')} x "
+        f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms: about {plan.load_s:.0f} s of "
+        f"load on {figures.printable(plan.testbed)}, in an order drawn from seed {plan.seed}. Where a server is slow, "
+        "the slices of its cell are longer and the rounds fewer."
+    )

@@ -1,0 +1,77 @@
+"""How far a run has come: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from harness.schema import Cell, Slice
+
+LINE_EVERY_S = 10.0
+
+
+class RunProgress:
+    """Shows the progress of steps that count up to a known total; a context manager."""
+
+    def __init__(self, console: Console, cells: int) -> None:
+        self._console = console
+        self._cells = cells
+        self._begun = 0
+        self._slices = 0
+        self._slices_of_cell = 1
+        self._what = ""
+        self._started_s = time.monotonic()
+        self._told_s = self._started_s
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=self._cells)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+    def cell_begins(self, cell: Cell, rounds: int, slice_s: float, implementations: int) -> None:
+        """Tell that a cell begins."""
+        self._begun += 1
+        self._slices, self._slices_of_cell = 0, max(1, rounds * implementations)
+        self._what = f"{cell.key}: {rounds} rounds of {slice_s * 1000:.0f} ms each"
+        self._told_s = time.monotonic()
+        if self._task is None:
+            self._console.print(f"{self._what}{self._left()}", highlight=False)
+
+    def slice_ends(self, measured: Slice) -> None:
+        """Tell that a slice was measured."""
+        self._slices += 1
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._done(), description=f"{self._what}, {measured.impl:<12}")
+        elif time.monotonic() - self._told_s >= LINE_EVERY_S:
+            self._told_s = time.monotonic()
+            self._console.print(f"{self._what}, {measured.round + 1} done{self._left()}", highlight=False)
+
+    def _done(self) -> float:
+        return self._begun - 1 + self._slices / self._slices_of_cell
+
+    def _left(self) -> str:
+        done = self._done()
+        if not done:
+            return ""
+        elapsed_s = time.monotonic() - self._started_s
+        return f", about {elapsed_s * (self._cells - done) / done:.0f} s left"

@@ -1,0 +1,104 @@
+"""One sentence that sums up a run: which implementation is ahead at which job, by how much, and how sure that is."""
+
+from collections.abc import Iterable, Sequence
+
+from harness.report import figures
+from harness.schema import Cell, Estimate, Ranking, Standing, Summary
+
+_MANY_TIMES = 2.0
+"""From here on "3.4 times" reads better than "240 % more"."""
+
+
+def sentence(summary: Summary, width: int) -> str:
+    """Return the sentence under a line that introduces it, each part on a line of its own."""
+    rankings = summary.rankings
+    several = len({ranking.workload for ranking in rankings}) < len(rankings)
+    jobs = {ranking.cell: _job(ranking.cell, with_load=several) for ranking in rankings}
+    parts = [f"on {jobs[ranking.cell]} {_clause(ranking)}" for ranking in rankings]
+    parts += _not_by_throughput(rankings, jobs)
+    parts += _left_out(summary, jobs)
+    lines = [f"{part}{'.' if part is parts[-1] else ';'}" for part in parts]
+    wrapped = [figures.wrap(line, width, "  ", "    ") for line in lines]
+    return "\n".join(["In one sentence (in brackets the 95 % interval):", *wrapped])
+
+
+def _job(cell: Cell, *, with_load: bool) -> str:
+    return f"{cell.workload} ({figures.load(cell)})" if with_load else cell.workload
+
+
+def _clause(ranking: Ranking) -> str:
+    if not ranking.standings:
+        return "nothing can be claimed"
+    first, *others = ranking.standings
+    name = figures.printable(first.impl)
+    if not others:
+        return f"only {name} can be judged"
+    ties = [_tie(standing) for standing in others if standing.ratio_to_first.holds(1.0)]
+    behind = [standing for standing in others if not standing.ratio_to_first.holds(1.0)]
+    parts = [f"ties with {figures.listing(ties)}"] if ties else []
+    if behind:
+        parts.append(_by_cpu(behind) if ranking.by == "cpu" else _by_throughput(behind))
+    return f"{name} {' and '.join(parts)}"
+
+
+def _tie(standing: Standing) -> str:
+    _, low, high = _figures(standing.ratio_to_first)
+    return f"{figures.printable(standing.impl)} ({figures.per_cent(low - 1)} to {figures.per_cent(high - 1)} %)"
+
+
+def _by_cpu(behind: Iterable[Standing]) -> str:
+    parts: list[str] = []
+    for standing in behind:
+        less, low, high = (1 - 1 / ratio for ratio in _figures(standing.ratio_to_first))
+        what = "less" if parts else "less CPU per request"
+        parts.append(f"{_share(less, low, high)} {what} than {figures.printable(standing.impl)}")
+    return f"needs {figures.listing(parts)}"
+
+
+def _by_throughput(behind: Iterable[Standing]) -> str:
+    parts: list[str] = []
+    for standing in behind:
+        value, high, low = (1 / ratio for ratio in _figures(standing.ratio_to_first))
+        requests = "" if parts else " requests/s"
+        if value >= _MANY_TIMES:
+            amount = f"{value:.1f} times ({low:.1f} to {high:.1f}) as many{requests} as"
+        else:
+            amount = f"{_share(value - 1, low - 1, high - 1)} more{requests} than"
+        parts.append(f"{amount} {figures.printable(standing.impl)}")
+    return f"serves {figures.listing(parts)}"
+
+
+def _figures(estimate: Estimate) -> tuple[float, float, float]:
+    """Return value, low and high of an estimate that makes a claim, as all in a ranking do."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        raise ValueError("a standing without a ratio")
+    return estimate.value, estimate.low, estimate.high
+
+
+def _share(value: float, low: float, high: float) -> str:
+    return f"{figures.per_cent(value)} % ({figures.per_cent(low)} to {figures.per_cent(high)} %)"
+
+
+def _not_by_throughput(rankings: Sequence[Ranking], jobs: dict[Cell, str]) -> list[str]:
+    """Say where throughput is not ranked and why, cells with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for ranking in rankings:
+        if ranking.by == "cpu" and ranking.standings:
+            by_reason.setdefault(ranking.reason, []).append(jobs[ranking.cell])
+    return [
+        f"throughput is not ranked on {figures.listing(where)} because {figures.printable(reason)}"
+        for reason, where in by_reason.items()
+    ]
+
+
+def _left_out(summary: Summary, jobs: dict[Cell, str]) -> list[str]:
+    """Name whom no ranking has, cells with the same verdict together."""
+    ranked = {(ranking.cell, standing.impl) for ranking in summary.rankings for standing in ranking.standings}
+    where: dict[tuple[str, str], list[str]] = {}
+    for entry in summary.cells:
+        if (entry.cell, entry.impl) not in ranked:
+            where.setdefault((entry.impl, entry.verdict), []).append(jobs[entry.cell])
+    return [
+        f"{figures.printable(impl)} is not ranked on {figures.listing(cells)} ({verdict})"
+        for (impl, verdict), cells in where.items()
+    ]

@@ -1,0 +1,1 @@
+"""Which hosts and CPUs play client, server and backend."""
