@@ -1,0 +1,104 @@
+"""What tests share: one run per implementation, programs that may be absent, and no process left behind."""
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness import processes
+from harness.conformance import Checker
+from harness.errors import BadInput
+from harness.registry import Implementation, find, own
+
+_MARK = "PERCORE_TEST_SESSION"
+"""An environment variable that every process inherits that a test starts, however indirectly."""
+_END_WITHIN_S = 3.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--impl", action="append", metavar="NAME", help="only this implementation, in every test that takes one"
+    )
+
+
+def pytest_configure() -> None:
+    os.environ[_MARK] = uuid.uuid4().hex
+
+
+@pytest.hookimpl(trylast=True)  # after the marks, so that a test's id ends with the implementation
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that takes ``impl`` once for each implementation."""
+    if "impl" not in metafunc.fixturenames:
+        return
+    names = metafunc.config.getoption("impl")
+    try:
+        chosen = find(",".join(names)) if names else own()
+    except BadInput as error:
+        raise pytest.UsageError(str(error)) from None
+    metafunc.parametrize("impl", chosen, ids=[implementation.name for implementation in chosen])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_survives() -> Iterator[None]:
+    """Fail when a process that a test started is still there in the end, and end it."""
+    yield
+    if processes.wait_until(lambda: not _started_here(), _END_WITHIN_S):
+        return
+    survivors = _started_here()
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    pytest.fail("processes survived the tests: " + ", ".join(f"{pid} ({line})" for pid, line in survivors.items()))
+
+
+def _started_here() -> dict[int, str]:
+    """Find the processes of this session by their environment, and tell their command lines."""
+    mark = f"{_MARK}={os.environ[_MARK]}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended, or it is another user's
+    return found
+
+
+@pytest.fixture(scope="session")
+def checkers(
+    tmp_path_factory: pytest.TempPathFactory,
+    _nothing_survives: None,  # which therefore looks when these have ended
+) -> Iterator[Callable[[Implementation], Checker]]:
+    """Give each implementation one checker for the whole session, so that cases share servers."""
+    directory = tmp_path_factory.mktemp("conformance")
+    made: dict[str, Checker] = {}
+    with ExitStack() as stack:
+
+        def checker(implementation: Implementation) -> Checker:
+            if implementation.name not in made:
+                made[implementation.name] = stack.enter_context(Checker(implementation, directory))
+            return made[implementation.name]
+
+        yield checker
+
+
+@pytest.fixture
+def tool() -> Callable[[str, str], str]:
+    """Find a program, or skip the test by its name; in CI, where it must be installed, fail."""
+
+    def find_program(name: str, package: str) -> str:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+        advice = f"{name} is not installed (Debian: apt-get install {package})"
+        if os.environ.get("CI"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+
+    return find_program

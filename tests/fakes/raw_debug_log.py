@@ -1,0 +1,20 @@
+"""Received bytes go to the log as they are."""
+
+import os
+
+from impls.log import Log
+from tests.fakes._alter import replace, run
+
+REJECTED_BY = {"LOG-DEBUG"}
+
+
+def main() -> None:
+    def read(log: Log, connection: int, data: bytes | memoryview | bytearray) -> None:
+        os.write(log.fd, b"read %d %d bytes %b\n" % (connection, len(data), bytes(data)))
+
+    replace(Log, "read", read)
+    run()
+
+
+if __name__ == "__main__":
+    main()

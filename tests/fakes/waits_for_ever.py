@@ -1,0 +1,17 @@
+"""A backend may stay silent as long as it likes."""
+
+import dataclasses
+
+from impls.epoll_raw.server import serve
+from impls.worker import Worker
+from tests.fakes._alter import run
+
+REJECTED_BY = {"PROXY-504", "PROXY-LOGGED", "PROXY-COUNTED"}
+
+
+def forget_the_limit(worker: Worker) -> None:
+    serve(dataclasses.replace(worker, options=dataclasses.replace(worker.options, reply_timeout_s=3600)))
+
+
+if __name__ == "__main__":
+    run(forget_the_limit)

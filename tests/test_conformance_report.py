@@ -1,0 +1,36 @@
+"""What a check of conformance looks like as text."""
+
+import io
+
+from rich.console import Console
+
+from harness.conformance.verdict import Verdict
+from harness.report.conformance import ConformanceProgress, render
+
+KEPT = Verdict("REPLY-BYTES", "this reply", "passed", "", 0.1)
+BROKEN = Verdict("REPLY-BYTES", "this reply", "failed", "REPLY-BYTES: expected a, got b", 0.1)
+ALSO_BROKEN = Verdict("RESET", "no harm", "failed", "RESET: expected a, got b", 0.1)
+SKIPPED = Verdict("RESET", "no harm", "skipped", "RESET: no moon here", 0.1)
+
+
+def test_the_report_has_a_grid_the_reasons_and_the_sums() -> None:
+    lines = render({"one": [KEPT, SKIPPED], "two": [BROKEN, ALSO_BROKEN]}).splitlines()
+    assert [line.split() for line in lines[2:4]] == [
+        ["REPLY-BYTES", "ok", "FAILED", "this", "reply"],
+        ["RESET", "skipped", "FAILED", "no", "harm"],
+    ]
+    assert "  two  REPLY-BYTES, RESET: expected a, got b" in lines
+    assert "  one  RESET: no moon here" in lines
+    assert "one: 1 of 2 obligations kept, 1 not checked" in lines
+    assert "two: 0 of 2 obligations kept, 2 broken" in lines
+
+
+def test_progress_tells_each_failure_once() -> None:
+    output = io.StringIO()
+    with ConformanceProgress(Console(file=output, width=200), ["one"]) as progress:
+        for verdict in (KEPT, ALSO_BROKEN, BROKEN):
+            progress.verdict("one", verdict)
+    lines = output.getvalue().splitlines()
+    assert lines[:2] == ["one  FAILED  RESET: expected a, got b", "one  FAILED  REPLY-BYTES: the same"]
+    assert lines[2].startswith("Obligations checked: one 3 (2 broken)")
+    assert len(lines) == 3

@@ -1,0 +1,41 @@
+"""Conformance rejects each fake by the obligation that it breaks, and by no other of the same section."""
+
+import importlib
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.conformance import check
+from harness.registry import ROOT, find
+
+FAKES = sorted(path.stem for path in (Path(__file__).parent / "fakes").glob("[!_]*.py"))
+ALWAYS_CHECKED = {"REPLY-BYTES", "KEEP-PIECES", "PROXY-RELAY"}
+
+
+def sections() -> list[set[str]]:
+    """Return the obligations of each section of CONTRACT.md."""
+    texts = re.split(r"^## ", (ROOT / "CONTRACT.md").read_text(), flags=re.MULTILINE)
+    return [set(re.findall(r"^\| `([A-Z0-9-]+)` \|", text, re.MULTILINE)) for text in texts]
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_a_fake_is_rejected_for_what_it_breaks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    rejected_by: set[str] = importlib.import_module(f"tests.fakes.{name}").REJECTED_BY
+    [fake] = find("none", [f"{name}={shlex.join([sys.executable, '-m', f'tests.fakes.{name}'])}"])
+    checked = ALWAYS_CHECKED.union(*(section for section in sections() if section & rejected_by))
+    assert rejected_by <= checked
+    verdicts = check(fake, tmp_path, only=checked)
+    could_not_be_checked = {verdict.id for verdict in verdicts if verdict.outcome == "skipped"}
+    if rejected_by <= could_not_be_checked:
+        pytest.skip(f"this machine cannot check {', '.join(sorted(rejected_by))}")
+    failed = {verdict.id: verdict.message for verdict in verdicts if verdict.outcome == "failed"}
+    assert set(failed) == rejected_by - could_not_be_checked, failed
+    assert all(message.startswith(id_) for id_, message in failed.items())
+
+
+def test_there_are_enough_fakes() -> None:
+    assert len(FAKES) >= 12

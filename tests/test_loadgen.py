@@ -1,0 +1,446 @@
+"""The generator's counting, against servers that each do one thing, right or wrong."""
+
+import itertools
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from harness import processes
+from harness.loadgen import Generator, GeneratorFailed, Job, Outcome
+from harness.loadgen.connections import PAUSE_NS
+
+ROOT = Path(__file__).parent.parent
+REPLY = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+LARGE_REPLY = REPLY + bytes(range(256)) * 8192
+SLICE_S = 0.1
+SHORT_TIMEOUT_S = 0.1
+"""For servers that make the generator wait for nothing."""
+ENDS_WITHIN_S = 5.0
+
+Handler = Callable[[socket.socket], None]
+"""Has one connection to itself; it is closed afterwards."""
+
+
+@contextmanager
+def serving(handler: Handler, host: str = "127.0.0.1", backlog: int = 128) -> Iterator[tuple[str, int]]:
+    """Run a server with a thread for each connection, and end all of them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connections: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        # A client that gives up is what some of the tests are about.
+        with connection, suppress(ConnectionError):
+            handler(connection)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # shut down below
+            connections.append(connection)
+            threads.append(threading.Thread(target=serve, args=[connection]))
+            threads[-1].start()
+
+    with socket.create_server((host, 0), family=family, backlog=backlog) as listener:
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[:2]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join()
+            for connection in connections:
+                with suppress(OSError):  # it has ended already
+                    connection.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def sending(*parts: bytes) -> Handler:
+    """Answer one request with these segments, and close."""
+
+    def handler(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(4096)
+        for part in parts:
+            connection.sendall(part)
+
+    return handler
+
+
+def sending_each_time(*parts: bytes) -> Handler:
+    """Answer each request with these segments."""
+
+    def handler(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while connection.recv(4096):
+            for part in parts:
+                connection.sendall(part)
+
+    return handler
+
+
+def reset(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reply_then_reset(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(REPLY)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[Generator]:
+    with Generator(min(os.sched_getaffinity(0))) as generator:
+        yield generator
+
+
+def job(
+    *targets: tuple[str, int],
+    workload: Literal["short", "keepalive", "proxy"] = "short",
+    concurrency: int = 4,
+    duration_s: float = SLICE_S,
+    reply: bytes = REPLY,
+    timeout_s: float = ENDS_WITHIN_S,
+) -> Job:
+    return Job(
+        workload=workload,
+        targets=list(targets),
+        concurrency=concurrency,
+        duration_s=duration_s,
+        reply=reply,
+        timeout_s=timeout_s,
+    )
+
+
+def run(generator: Generator, the_job: Job) -> Outcome:
+    generator.send(the_job)
+    return generator.receive(the_job.duration_s + the_job.timeout_s + ENDS_WITHIN_S)
+
+
+@pytest.mark.parametrize("workload", ["short", "proxy"])
+def test_each_correct_reply_counts_once(generator: Generator, workload: Literal["short", "proxy"]) -> None:
+    answered = itertools.count()
+
+    def handler(connection: socket.socket) -> None:
+        assert connection.recv(4096).startswith(b"GET / HTTP/1.0\r\nHost: 127.0.0.1:")
+        connection.sendall(REPLY)
+        next(answered)
+
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload=workload))
+    assert outcome.errors == {}
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) > 0
+    check_times(outcome)
+
+
+def test_kept_connections_carry_many_requests(generator: Generator) -> None:
+    accepted, answered = itertools.count(), itertools.count()
+
+    def handler(connection: socket.socket) -> None:
+        next(accepted)
+        while connection.recv(4096):
+            connection.sendall(REPLY)
+            next(answered)
+
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload="keepalive", concurrency=3))
+    assert outcome.errors == {}
+    assert next(accepted) == 3
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) > 3
+    check_times(outcome)
+
+
+def check_times(outcome: Outcome) -> None:
+    completed_ns, latency_ns = outcome.completed_ns, outcome.latency_ns
+    assert completed_ns.dtype == latency_ns.dtype == np.uint64
+    assert np.all(np.diff(completed_ns.astype(np.int64)) >= 0)
+    assert np.all(latency_ns > 0)
+    assert np.all(completed_ns - latency_ns >= outcome.started_ns)
+    assert np.all(completed_ns <= outcome.ended_ns)
+    assert 0 < outcome.cpu_ns <= outcome.ended_ns - outcome.started_ns
+
+
+def test_a_generator_runs_one_job_after_another(generator: Generator) -> None:
+    with serving(sending(REPLY)) as short, serving(sending_each_time(REPLY)) as kept:
+        outcomes = [
+            run(generator, job(short)),
+            run(generator, job(kept, workload="keepalive")),
+            run(generator, job(short)),
+        ]
+    assert [outcome.errors for outcome in outcomes] == [{}, {}, {}]
+    assert all(len(outcome.completed_ns) > 0 for outcome in outcomes)
+    assert outcomes[0].ended_ns <= outcomes[1].started_ns
+    assert outcomes[1].ended_ns <= outcomes[2].started_ns
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_targets_are_used_in_turn(generator: Generator, workload: Literal["short", "keepalive"]) -> None:
+    accepted = [itertools.count() for _ in range(3)]
+
+    def counting(counter: "itertools.count[int]") -> Handler:
+        def handler(connection: socket.socket) -> None:
+            next(counter)
+            (sending if workload == "short" else sending_each_time)(REPLY)(connection)
+
+        return handler
+
+    with ExitStack() as stack:
+        targets = [stack.enter_context(serving(counting(counter))) for counter in accepted]
+        outcome = run(generator, job(*targets, workload=workload, concurrency=6))
+    counts = [next(counter) for counter in accepted]
+    assert outcome.errors == {}
+    assert max(counts) - min(counts) <= 1
+    assert sum(counts) == (len(outcome.completed_ns) if workload == "short" else 6)
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_ipv6(generator: Generator, workload: Literal["short", "keepalive"]) -> None:
+    handler = sending(REPLY) if workload == "short" else sending_each_time(REPLY)
+    with serving(handler, host="::1") as address:
+        outcome = run(generator, job(address, workload=workload))
+    assert outcome.errors == {}
+    assert len(outcome.completed_ns) > 0
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+@pytest.mark.parametrize("parts", [[REPLY[:1], REPLY[1:]], [REPLY[i : i + 1] for i in range(len(REPLY))]])
+def test_a_reply_in_pieces_is_correct(
+    generator: Generator, workload: Literal["short", "keepalive"], parts: list[bytes]
+) -> None:
+    handler = sending(*parts) if workload == "short" else sending_each_time(*parts)
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload=workload))
+    assert outcome.errors == {}
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) > 0
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_a_reply_larger_than_any_buffer_is_correct(
+    generator: Generator, workload: Literal["short", "keepalive"]
+) -> None:
+    handler = sending(LARGE_REPLY) if workload == "short" else sending_each_time(LARGE_REPLY)
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload=workload, reply=LARGE_REPLY))
+    assert outcome.errors == {}
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) > 0
+
+
+def never(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+WRONG_BYTE = REPLY[:-1] + b"!"
+
+FAULTS: dict[str, tuple[Literal["short", "keepalive"], bytes, Handler, str]] = {
+    "wrong byte": ("short", REPLY, sending(WRONG_BYTE), "wrong reply"),
+    "wrong byte, not closed": ("short", REPLY, sending_each_time(WRONG_BYTE), "wrong reply"),
+    "wrong byte in a large reply": ("short", LARGE_REPLY, sending(LARGE_REPLY[:-1] + b"!"), "wrong reply"),
+    "one byte too many": ("short", REPLY, sending(REPLY + b"!"), "wrong reply"),
+    "one byte too many, later": ("short", REPLY, sending(REPLY, b"!"), "wrong reply"),
+    "two replies": ("short", REPLY, sending(REPLY, REPLY), "wrong reply"),
+    "one byte too few": ("short", REPLY, sending(REPLY[:-1]), "closed early"),
+    "one byte too few of a large reply": ("short", LARGE_REPLY, sending(LARGE_REPLY[:-1]), "closed early"),
+    "no reply": ("short", REPLY, sending(), "closed early"),
+    "reset": ("short", REPLY, reset, "reset"),
+    "reset instead of the end": ("short", REPLY, reply_then_reset, "reset"),
+    "silence": ("short", REPLY, never, "timeout"),
+    "no end": ("short", REPLY, sending_each_time(REPLY), "not closed"),
+    "no end of a large reply": ("short", LARGE_REPLY, sending_each_time(LARGE_REPLY), "not closed"),
+    "half a reply, then silence": ("short", REPLY, sending_each_time(REPLY[:9]), "timeout"),
+    "kept: wrong byte": ("keepalive", REPLY, sending_each_time(WRONG_BYTE), "wrong reply"),
+    "kept: one byte too many": ("keepalive", REPLY, sending_each_time(REPLY + b"!"), "wrong reply"),
+    "kept: one byte too few": ("keepalive", REPLY, sending(REPLY[:-1]), "closed early"),
+    "kept: no reply": ("keepalive", REPLY, sending(), "closed early"),
+    "kept: reset": ("keepalive", REPLY, reset, "reset"),
+    "kept: silence": ("keepalive", REPLY, never, "timeout"),
+    "kept: half a reply, then silence": ("keepalive", REPLY, sending_each_time(REPLY[:9]), "timeout"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generator, fault: str) -> None:
+    workload, reply, handler, kind = FAULTS[fault]
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload=workload, reply=reply, timeout_s=SHORT_TIMEOUT_S))
+    assert set(outcome.errors) == {kind}
+    assert outcome.errors[kind] >= 4
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) == 0
+
+
+def test_half_a_reply_and_then_a_whole_one_is_wrong_on_a_kept_connection(generator: Generator) -> None:
+    def handler(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(REPLY[:9])
+        started.wait(ENDS_WITHIN_S)
+        connection.sendall(REPLY)
+        never(connection)
+
+    started = threading.Event()
+    with serving(handler) as address:
+        threading.Timer(SLICE_S / 2, started.set).start()
+        outcome = run(generator, job(address, workload="keepalive", timeout_s=SHORT_TIMEOUT_S))
+    assert set(outcome.errors) == {"wrong reply"}
+    assert len(outcome.completed_ns) == 0
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_a_mixture_is_told_apart(generator: Generator, workload: Literal["short", "keepalive"]) -> None:
+    answered, wrong = itertools.count(), itertools.count()
+
+    def handler(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            if next(turns) % 5 == 0:
+                connection.sendall(WRONG_BYTE)
+                next(wrong)
+                return
+            connection.sendall(REPLY)
+            next(answered)
+            if workload == "short":
+                return
+
+    turns = itertools.count()
+    with serving(handler) as address:
+        outcome = run(generator, job(address, workload=workload))
+    assert outcome.errors == {"wrong reply": next(wrong)}
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) > 0
+
+
+def test_a_server_that_does_not_keep_connections_shows_under_keepalive(generator: Generator) -> None:
+    with serving(sending(REPLY)) as address:
+        outcome = run(generator, job(address, workload="keepalive"))
+    assert len(outcome.completed_ns) > 4
+    assert set(outcome.errors) <= {"closed early", "reset"}
+    assert sum(outcome.errors.values()) > 4
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_a_refusing_server_is_tried_again_with_pauses(
+    generator: Generator, workload: Literal["short", "keepalive"]
+) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        outcome = run(generator, job(bound.getsockname(), workload=workload))
+    assert set(outcome.errors) == {"connect"}
+    # Each place once at the start, then at most once a pause.
+    slice_ns = outcome.ended_ns - outcome.started_ns
+    assert 8 <= outcome.errors["connect"] <= 4 * (2 + slice_ns // PAUSE_NS)
+    assert len(outcome.completed_ns) == 0
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_a_connection_that_nobody_accepts_ends_as_timeout(
+    generator: Generator, workload: Literal["short", "keepalive"]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        outcome = run(generator, job(listener.getsockname(), workload=workload, timeout_s=SHORT_TIMEOUT_S))
+    assert set(outcome.errors) == {"timeout"}
+    assert len(outcome.completed_ns) == 0
+
+
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+def test_a_handshake_that_takes_its_time_is_waited_for(
+    generator: Generator, workload: Literal["short", "keepalive"]
+) -> None:
+    """A queue of one is full before the first is accepted; the kernel tries the others again after a second."""
+    handler = sending(REPLY) if workload == "short" else sending_each_time(REPLY)
+    with serving(handler, backlog=0) as address:
+        outcome = run(generator, job(address, workload=workload, concurrency=6, timeout_s=30))
+    assert outcome.errors == {}
+    assert len(outcome.completed_ns) == len(outcome.latency_ns) >= 6
+
+
+def test_no_descriptors_left_is_an_error_of_its_kind() -> None:
+    with Generator(None) as generator, serving(sending(REPLY)) as address:
+        descriptors = len(list(Path(f"/proc/{generator.pid}/fd").iterdir()))
+        resource.prlimit(generator.pid, resource.RLIMIT_NOFILE, (descriptors + 6, descriptors + 6))
+        outcome = run(generator, job(address, concurrency=20))
+    assert set(outcome.errors) == {"no socket"}
+    assert len(outcome.completed_ns) > 0
+
+
+def test_the_process_is_bound_to_its_cpu_and_has_no_numpy() -> None:
+    cpu = max(os.sched_getaffinity(0))
+    with Generator(cpu) as generator:
+        assert os.sched_getaffinity(generator.pid) == {cpu}
+        assert "numpy" not in Path(f"/proc/{generator.pid}/maps").read_text()
+
+
+def test_a_cpu_that_is_not_there_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(GeneratorFailed, match="on CPU 1023 has ended"):
+        Generator(1023).start()
+    assert "Invalid argument" in capfd.readouterr().err
+
+
+def test_an_outcome_that_does_not_come_is_reported() -> None:
+    with serving(never) as address, Generator(None) as generator:
+        generator.send(job(address, timeout_s=60))
+        with pytest.raises(GeneratorFailed, match=r"gave no outcome within 0\.1 s"):
+            generator.receive(0.1)
+
+
+def test_a_process_that_has_ended_is_reported() -> None:
+    with Generator(None) as generator:
+        os.kill(generator.pid, signal.SIGKILL)
+        processes.wait_ended(generator.pid, ENDS_WITHIN_S)
+        with pytest.raises(GeneratorFailed, match="has ended"):
+            generator.send(job(("127.0.0.1", 1)))
+        with pytest.raises(GeneratorFailed, match="has ended"):
+            generator.receive(ENDS_WITHIN_S)
+
+
+def test_stop_ends_the_process_in_the_middle_of_a_job() -> None:
+    with serving(sending(REPLY)) as address:
+        generator = Generator(None)
+        generator.start()
+        pid = generator.pid
+        generator.send(job(address, duration_s=60))
+        generator.stop()
+        assert processes.find(pid) is None
+        generator.stop()
+
+
+HARNESS = """
+import sys, time
+from harness.loadgen import Generator, Job
+generator = Generator(None)
+generator.start()
+if sys.argv[2] == "busy":
+    target = ("127.0.0.1", int(sys.argv[1]))
+    generator.send(Job(workload="short", targets=[target], concurrency=4, duration_s=60, reply=b"x", timeout_s=60))
+print(generator.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("state", ["busy", "idle"])
+def test_the_process_ends_when_the_harness_is_killed(state: str) -> None:
+    with (
+        serving(never) as (_, port),
+        subprocess.Popen(
+            [sys.executable, "-c", HARNESS, str(port), state], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as harness,
+    ):
+        try:
+            assert harness.stdout is not None
+            pid = int(harness.stdout.readline())
+        finally:
+            harness.kill()
+        assert processes.wait_ended(pid, ENDS_WITHIN_S)

@@ -1,0 +1,43 @@
+"""The lines that a server prints every second."""
+
+from impls import counters
+from impls.statistics import Statistics
+
+
+def test_figures_are_those_of_the_last_interval() -> None:
+    rows = counters.rows(2)
+    statistics = Statistics(rows, (3, 4), verbose=False)
+    rows[0][counters.REQUESTS] += 10
+    rows[1][counters.REQUESTS] += 5
+    assert list(statistics.lines(1.0)) == ["Request/s 15"]
+    rows[1][counters.REQUESTS] += 7
+    assert list(statistics.lines(2.0)) == ["Request/s 4"]
+    assert list(statistics.lines(1.0)) == ["Request/s 0"]
+
+
+def test_verbose_lines_precede_the_total() -> None:
+    rows = counters.rows(2)
+    statistics = Statistics(rows, (3, 4), verbose=True)
+    rows[0][counters.REQUESTS] += 6
+    rows[0][counters.ACCEPTED] += 2
+    for events in (1, 0, 5):
+        counters.record_poll(rows[0], events)
+    rows[0][counters.ERROR_BACKEND_TIMEOUT] += 1
+    first, second, total = statistics.lines(1.0)
+    assert first == (
+        "worker 0 cpu 3 requests 6 accepted 2 events/poll 1/3.0/5 empty_polls 1 errors "
+        "accept=0 read=0 write=0 backend_refused=0 backend_timeout=1 backend_broken=0"
+    )
+    assert second.startswith("worker 1 cpu 4 requests 0 accepted 0 events/poll -/-/- empty_polls 0 errors ")
+    assert total == "Request/s 6"
+
+
+def test_minimum_and_maximum_begin_anew_each_interval() -> None:
+    rows = counters.rows(1)
+    statistics = Statistics(rows, (0,), verbose=True)
+    counters.record_poll(rows[0], 1)
+    counters.record_poll(rows[0], 64)
+    list(statistics.lines(1.0))
+    counters.record_poll(rows[0], 7)
+    line, _ = statistics.lines(1.0)
+    assert "events/poll 7/7.0/7 " in line

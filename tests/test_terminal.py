@@ -1,0 +1,158 @@
+"""The report for people: it fits, it is aligned, and it says no more than the summary does."""
+
+import re
+
+import msgspec
+
+from harness.analysis.comparison import compare
+from harness.report import plan as plan_report
+from harness.report import terminal
+from harness.schema import Plan, PlannedCell, Summary
+from tests.simulated import Server, cell, latencies, measure, planned
+
+NAMES = ("epoll_raw", "uvloop", "gevent", "trio")
+SERVERS = dict(zip(NAMES, map(Server, (100_000, 99_990, 60_000, 25_000)), strict=True))
+
+
+def report(plan: Plan, servers: dict[str, Server], *, interrupted: bool = False) -> str:
+    medians = {name: 1e8 / server.rate_rps for name, server in servers.items() if server.rate_rps}
+    return terminal.render(compare(plan, measure(plan, servers), latencies(plan, medians), interrupted=interrupted))
+
+
+def row(text: str, name: str) -> str:
+    return next(line for line in text.splitlines() if line[2:].startswith(name))
+
+
+def test_one_table_for_each_cell_with_every_implementation() -> None:
+    plan = planned(NAMES, cell("short"), cell("keepalive"))
+    text = report(plan, SERVERS)
+    assert [line for line in text.splitlines() if ": 1 worker, 100 connections" in line] == [
+        "SHORT: 1 worker, 100 connections, 50 rounds; ranked by requests/s",
+        "KEEPALIVE: 1 worker, 100 connections, 50 rounds; ranked by requests/s",
+    ]
+    for name in NAMES:
+        assert sum(line[2:].startswith(f"{name} ") for line in text.splitlines()) == 4  # a row, and evidence, in each
+
+
+def test_a_row_shows_figures_with_their_intervals() -> None:
+    plan = planned(NAMES)
+    text = report(plan, SERVERS)
+    entry = compare(plan, measure(plan, SERVERS), {}).cells[2]
+    first = row(text, "gevent")
+    second = text.splitlines()[text.splitlines().index(first) + 1]
+    assert first.startswith("3 gevent")
+    assert f" {entry.throughput_rps.value:,.0f} " in first
+    assert f" {entry.ratio.value:.3f} " in first
+    assert f" {entry.throughput_rps.low:,.0f}–{entry.throughput_rps.high:,.0f} " in second  # noqa: RUF001  an en dash
+    assert f" {entry.ratio.low:.3f}–{entry.ratio.high:.3f} " in second  # noqa: RUF001  an en dash
+    assert f" {entry.cpu_us_per_request.user:.1f} + {entry.cpu_us_per_request.system:.1f} " in second
+    assert first.endswith("server-bound")
+
+
+def test_reference_and_ties_are_named() -> None:
+    text = report(planned(NAMES), SERVERS)
+    assert "reference" in row(text, "epoll_raw")
+    assert " tie " in row(text, "uvloop")
+    assert " tie " not in row(text, "gevent")
+
+
+def test_the_sentence_says_who_is_ahead_by_how_much_and_how_sure() -> None:
+    sentence = report(planned(NAMES), {**SERVERS, "uvloop": Server(90_000)}).split("In one sentence")[1]
+    assert "on short epoll_raw serves 12 % (9.5 to 13 %) more requests/s than uvloop, 68 % (" in sentence
+    assert " times (" in sentence
+    assert "as many as trio." in sentence.replace("\n    ", " ")
+    tied = report(planned(NAMES), SERVERS).split("In one sentence")[1]
+    assert "ties with" in tied
+    assert "and serves 68 %" in tied.replace("\n    ", " ")
+
+
+def test_where_the_generator_was_the_limit_the_sentence_compares_cpu_and_says_why() -> None:
+    limited = {name: Server(15_000, busy, 0.98) for name, busy in zip(NAMES, (0.5, 0.6, 0.7, 0.8), strict=True)}
+    text = report(planned(NAMES), limited)
+    assert "ranked by CPU per request, not by requests/s, because the generator was the\n  limit" in text
+    assert "epoll_raw needs 17 % (" in text
+    assert "less CPU per request than uvloop, 29 % (" in text
+    assert "throughput is not ranked on short because the generator was the limit." in text
+    assert "  epoll_raw  client-bound: server 50 % busy, generator 98 %" in text
+
+
+def test_what_has_no_figures_is_shown_without_and_named() -> None:
+    plan = planned(NAMES, broken={"trio": ["relay.large"]})
+    text = report(plan, SERVERS)
+    assert row(text, "trio").split() == ["-", "trio", *["-"] * 7, "0", "not-conformant"]
+    assert "  trio       not-conformant: not measured: it broke relay.large" in text
+    assert "trio is not ranked on short (not-conformant)." in text
+
+
+def test_errors_are_told_apart() -> None:
+    text = report(planned(NAMES), {**SERVERS, "gevent": Server(60_000, errors={"timeout": 90})})
+    assert row(text, "gevent").startswith("- gevent")
+    assert "4,500" in row(text, "gevent")
+    assert "errors: 4,500 timeout" in text
+    assert "gevent is not ranked on short (failed)" in text
+
+
+def test_an_interrupted_run_says_so() -> None:
+    assert "interrupted" in report(planned(NAMES), SERVERS, interrupted=True)
+    assert "interrupted" not in report(planned(NAMES), SERVERS)
+
+
+def test_a_run_without_any_slice_claims_nothing() -> None:
+    text = terminal.render(compare(planned(NAMES), [], {}))
+    assert "SHORT: 1 worker, 100 connections, 0 rounds; nothing can be ranked" in text
+    assert "on short nothing can be claimed" in text
+
+
+def test_cells_of_one_workload_are_told_apart_by_their_load() -> None:
+    cells = [PlannedCell("short", 1, n, server_cpus=(0,), generator_cpus=(1,)) for n in (1, 1000)]
+    sentence = report(planned(NAMES, *cells), SERVERS).split("In one sentence")[1]
+    assert "on short (1 worker, 1 connection) epoll_raw" in sentence
+    assert "on short (1 worker, 1,000 connections) epoll_raw" in sentence
+
+
+def test_everything_fits_in_120_columns() -> None:
+    names = (*NAMES, "epoll_raw+percpu+lean", "an-external-with-a-name-much-too-long-for-a-table")
+    servers = {name: Server(1_234_567 / n**2, errors={"connection reset": 1000}) for n, name in enumerate(names, 1)}
+    plan = planned(
+        names, *(cell(workload) for workload in ("short", "keepalive", "proxy")), broken={"trio": ["a"] * 99}
+    )
+    text = report(plan, servers, interrupted=True)
+    assert max(map(len, text.splitlines())) <= 120
+    assert re.search(r" 1,2\d\d\.\d  +reference ", text), "a million is shown in thousands"
+    assert max(map(len, plan_report.render(plan).splitlines())) <= 120
+
+
+def test_columns_are_aligned() -> None:
+    text = report(planned(NAMES), SERVERS)
+    lines = text.split("\n\n")[1].splitlines()
+    rule = next(line for line in lines if line.startswith("---"))
+    gaps = [i for i, char in enumerate(rule) if char == " "]
+    assert len(gaps) == 18
+    for line in lines:
+        assert all(line[i : i + 1] in {"", " "} for i in gaps)
+
+
+def test_a_hostile_name_stays_text() -> None:
+    text = report(planned(["evil\x1b[2J", "a\nb"]), {"evil\x1b[2J": Server(15_000), "a\nb": Server(9_000)})
+    assert "\x1b" not in text
+    assert "a\\nb" in text
+
+
+def test_the_report_needs_the_summary_alone() -> None:
+    plan = planned(NAMES)
+    summary = compare(plan, measure(plan, SERVERS), {})
+    assert terminal.render(summary) == terminal.render(_stored(summary))
+
+
+def _stored(summary: Summary) -> Summary:
+    return msgspec.json.decode(msgspec.json.encode(summary), type=Summary)
+
+
+def test_the_plan_says_what_will_run_and_for_how_long() -> None:
+    text = plan_report.render(planned(NAMES, cell("short"), cell("proxy", backend=[1])))
+    assert "  epoll_raw (reference)  impls.epoll_raw 1.0\n  uvloop                 impls.uvloop 1.0" in text
+    assert "2 cells x 4 implementations x 50 rounds of slices of 50 ms: about 20 s of load on loopback" in text
+    assert "seed 7" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("  proxy")] == [
+        ["proxy", "1", "100", "0", "1", "1"]
+    ]
