@@ -1,0 +1,1 @@
+"""asyncio Protocols on uvloop, which is libuv's event loop behind asyncio's interface."""

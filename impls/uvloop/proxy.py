@@ -1,0 +1,372 @@
+"""Proxy mode: a Protocol for the client's connection, which carries the exchange, and one for the backend's.
+
+Why this looks as it does
+-------------------------
+- ``create_connection`` is given the backend's numeric address, which the library connects to by itself. Its other
+  way, a socket made by us and ``sock_connect``, sends each address through a resolver thread and costs 13 system
+  calls more. What ``listeners.open_backend_socket`` would set is set as soon as the library tells of the connection.
+- ``create_connection`` is a coroutine, so there is one task for each connection to a backend. The request is sent
+  in the backend's ``connection_made``, a turn of the loop before that task would wake.
+- Back-pressure is the library's: ``pause_writing`` of one side (more than 64 KiB unsent) pauses reading the other.
+  So a pair holds at most 64 KiB and one read (250 KiB) each way, however large a message is.
+- ``close`` sends what is unsent and then closes, which is the client's way to end; ``abort`` closes at once, which
+  is the backend's.
+"""
+
+import asyncio
+import os
+import socket
+
+from impls import counters
+from impls.backends import Backends
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.framing import ReplyFraming
+from impls.listeners import RESET_ON_CLOSE
+from impls.uvloop.batches import Batches
+from impls.uvloop.deadlines import Deadlines
+from impls.uvloop.debug import descriptor, log_accepted, log_closed
+from impls.uvloop.listening import listen
+from impls.worker import Worker
+
+
+async def relay(worker: Worker) -> None:
+    """Relay between clients and backends until a signal ends the process."""
+    shared = _Relay(worker)
+    exchange: type[_Exchange] = _Exchange
+    if worker.options.verbose:
+        batches = Batches(worker.counters)
+        exchange = batches.counted(_Exchange)
+        shared.backend_protocol = batches.counted(_Backend)
+    await listen(worker, lambda: exchange(shared))
+
+
+class _Relay:
+    """What all exchanges share."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.row = worker.counters
+        self.log = worker.log
+        self.debug = worker.options.debug
+        self.keepalive = worker.options.keepalive
+        self.loop = asyncio.get_running_loop()
+        self.backends = Backends(worker.options.backends)
+        self.backend_protocol: type[_Backend] = _Backend
+        self.connecting = Deadlines[_Exchange](worker.options.connect_timeout_s, _Exchange.connect_timed_out)
+        self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)
+        self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
+
+
+class _Exchange(asyncio.Protocol):
+    """A client's connection, its backend's, and how far their exchange has come."""
+
+    __slots__ = (
+        "_address",
+        "_backend",
+        "_client",
+        "_connecting",
+        "_failing",
+        "_framing",
+        "_half_closed",
+        "_over",
+        "_owed",
+        "_paused",
+        "_pending",
+        "_relay",
+    )
+
+    def __init__(self, shared: _Relay) -> None:
+        self._relay = shared
+        self._connecting: asyncio.Task[None] | None = None
+        self._backend: asyncio.Transport | None = None
+        self._pending = b""
+        """What the client sent before a backend took it."""
+        self._framing = ReplyFraming()
+        self._owed = False
+        """A request was received whose reply is not complete."""
+        self._half_closed = False
+        """The client has ended its stream."""
+        self._paused = False
+        """The client may have sent what was not read."""
+        self._over = False
+        """The exchange has ended; the client still has to take what is unsent."""
+        self._failing = counters.ERROR_READ
+        """The counter of what the library does with the client now, should it fail."""
+
+    # The client's connection, as the library tells of it
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
+        self._client = transport
+        self._relay.row[counters.ACCEPTED] += 1
+        if self._relay.debug:
+            log_accepted(self._relay.log, transport)
+
+    def data_received(self, data: bytes) -> None:
+        relay = self._relay
+        if relay.debug:
+            relay.log.read(descriptor(self._client), data)
+        if self._over:
+            return  # lingering: what comes now is read only so that the close sends no reset
+        self._owed = True
+        if self._backend is not None:
+            relay.watched.start(self)
+            self._send_request(self._backend, data)
+            return
+        self._pending += data
+        if len(self._pending) >= RELAY_SIZE:
+            self.pause()
+        if self._connecting is None:
+            self._connecting = relay.loop.create_task(self._connect())
+
+    def eof_received(self) -> bool:
+        """Pass the end of the request on; return whether there is a reply to wait for, else the library closes."""
+        relay = self._relay
+        if relay.debug:
+            relay.log.read(descriptor(self._client), b"")
+        if self._over or (self._backend is None and self._connecting is None):
+            return False
+        self._half_closed = True
+        if self._backend is not None:
+            relay.watched.start(self)
+            self._backend.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """Read nothing from the backend while the client does not take what it sent."""
+        self._failing = counters.ERROR_WRITE
+        if self._backend is not None:
+            self._backend.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._over:
+            self._failing = counters.ERROR_READ
+            if self._backend is not None:
+                self._backend.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        relay = self._relay
+        if exc is not None:
+            relay.row[self._failing] += 1
+        if relay.debug:
+            log_closed(relay.log, self._client, exc)
+        if self._over:
+            relay.lingering.stop(self)
+        else:
+            self._abandon()
+
+    # The backend's connection
+
+    async def _connect(self) -> None:
+        """Connect to the next backend that does not refuse."""
+        relay = self._relay
+        try:
+            for address in relay.backends.turn():
+                self._address = address
+                relay.connecting.start(self)
+                try:
+                    await relay.loop.create_connection(
+                        lambda: relay.backend_protocol(relay, self), address.host, address.port
+                    )
+                except OSError as error:
+                    self._refused(error)
+                if self._backend is not None or self._over:
+                    return
+            self._end(BAD_GATEWAY)
+        finally:
+            relay.connecting.stop(self)
+            self._connecting = None
+
+    def backend_connected(self, transport: asyncio.Transport) -> None:
+        """Send what the client has sent by now."""
+        relay = self._relay
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        if self._over:
+            transport.abort()
+            return
+        self.resume()  # before the write, which may pause it again
+        transport.write(self._pending)
+        if transport.is_closing():
+            return  # reset at once: it will be told as lost, and _connect tries the next
+        if relay.debug:
+            relay.log.wrote(descriptor(transport), len(self._pending))
+        self._pending = b""
+        self._backend = transport
+        relay.connecting.stop(self)
+        relay.watched.start(self)
+        if self._half_closed:
+            transport.write_eof()
+
+    def reply_received(self, data: bytes) -> None:
+        """Pass on what the backend sent, and end the exchange where its reply is complete."""
+        relay, client = self._relay, self._client
+        completed = self._framing.feed(data)
+        if completed:
+            relay.row[counters.REQUESTS] += completed
+        client.write(data)
+        if client.is_closing():
+            self._failing = counters.ERROR_WRITE
+            self._abandon()
+            return
+        if relay.debug:
+            relay.log.wrote(descriptor(client), len(data))
+        if completed and not relay.keepalive:
+            self._end()
+            return
+        self._owed = not (completed and self._framing.between)
+        if self._owed or self._half_closed:
+            relay.watched.start(self)
+        else:
+            relay.watched.stop(self)
+
+    def backend_ended(self, *, cleanly: bool) -> None:
+        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
+        if cleanly and self._framing.end():
+            self._relay.row[counters.REQUESTS] += 1
+            self._end()
+        elif not self._framing.between:
+            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
+            self._end()
+        elif self._owed:
+            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
+            self._end(BAD_GATEWAY)
+        else:
+            self._end()
+
+    def backend_lost(self, error: Exception) -> None:
+        """Take the failure of the backend's connection."""
+        if self._backend is None:
+            self._refused(error)
+        elif not self._over:
+            self.backend_ended(cleanly=False)
+
+    def pause(self) -> None:
+        """Read nothing more from the client until the backend has taken what it sent."""
+        if not self._half_closed:
+            self._paused = True
+            self._client.pause_reading()
+
+    def resume(self) -> None:
+        """Read from the client again."""
+        if self._paused and not self._over:
+            self._paused = False
+            self._client.resume_reading()
+
+    def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:
+        backend.write(data)
+        if backend.is_closing():
+            self._take_last_reply(backend)
+        elif self._relay.debug:
+            self._relay.log.wrote(descriptor(backend), len(data))
+
+    def _take_last_reply(self, backend: asyncio.Transport) -> None:
+        """Read what a backend that takes no more may have answered already.
+
+        The library gives a connection up when a write fails, unread bytes included; its descriptor is open still.
+        """
+        fd = descriptor(backend)
+        while not self._over:
+            try:
+                data = os.read(fd, RELAY_SIZE)
+            except OSError:
+                self.backend_ended(cleanly=False)
+                return
+            if self._relay.debug:
+                self._relay.log.read(fd, data)
+            if data:
+                self.reply_received(data)
+            else:
+                self.backend_ended(cleanly=True)
+
+    def _refused(self, error: Exception) -> None:
+        if not self._over:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {reason}")
+
+    def _backend_failed(self, kind: int, what: str) -> None:
+        self._relay.row[kind] += 1
+        self._relay.log.problem(f"backend {self._address} {what}")
+
+    # Time limits
+
+    def connect_timed_out(self) -> None:
+        """Give a backend up that has not accepted the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if not self._over:
+            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._end(GATEWAY_TIMEOUT)
+
+    def reply_timed_out(self) -> None:
+        """Give a backend up that has been silent, unless it is the client that is slow."""
+        if self._client.get_write_buffer_size():
+            self._relay.watched.start(self)
+            return
+        if self._owed:
+            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
+        self._end(GATEWAY_TIMEOUT if self._owed and self._framing.between else b"")
+
+    def lingered(self) -> None:
+        """Close a client that does not end its stream."""
+        self._client.close()
+
+    # The end
+
+    def _end(self, last_words: bytes = b"") -> None:
+        """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
+        self._abandon()
+        client = self._client
+        if last_words:
+            client.write(last_words)
+            if self._relay.debug:
+                self._relay.log.wrote(descriptor(client), len(last_words))
+        if (last_words or self._paused) and not self._half_closed:
+            # The client may have sent, or still be sending, what nobody will read. A close would then send a reset,
+            # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).
+            client.write_eof()
+            client.resume_reading()
+            self._relay.lingering.start(self)
+        else:
+            self._failing = counters.ERROR_WRITE
+            client.close()
+
+    def _abandon(self) -> None:
+        """End the exchange without a word to the client."""
+        self._over = True
+        self._relay.watched.stop(self)
+        if self._backend is not None:
+            self._backend.abort()
+
+
+class _Backend(asyncio.Protocol):
+    """A backend's connection, which tells the exchange what happens to it."""
+
+    __slots__ = ("_exchange", "_relay", "_transport")
+
+    def __init__(self, shared: _Relay, exchange: _Exchange) -> None:
+        self._relay = shared
+        self._exchange = exchange
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
+        self._transport = transport
+        self._exchange.backend_connected(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._relay.debug:
+            self._relay.log.read(descriptor(self._transport), data)
+        self._exchange.reply_received(data)
+
+    def eof_received(self) -> None:
+        if self._relay.debug:
+            self._relay.log.read(descriptor(self._transport), b"")
+        self._exchange.backend_ended(cleanly=True)
+
+    def pause_writing(self) -> None:
+        self._exchange.pause()
+
+    def resume_writing(self) -> None:
+        self._exchange.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._relay.debug:
+            log_closed(self._relay.log, self._transport, exc)
+        if exc is not None:
+            self._exchange.backend_lost(exc)
