@@ -1,0 +1,1 @@
+"""Trio: one task per connection, nurseries and cancel scopes."""

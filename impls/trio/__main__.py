@@ -1,0 +1,6 @@
+"""``python -m impls.trio``."""
+
+from impls.prefork import main
+from impls.trio.server import LIBRARY, serve
+
+main("trio", serve, LIBRARY)

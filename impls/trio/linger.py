@@ -1,0 +1,23 @@
+"""Ending a connection whose client may still be sending, for both modes."""
+
+import socket
+
+import trio
+
+from impls.contract import LINGER_S, READ_SIZE
+from impls.log import Log
+
+
+async def linger(connection: trio.socket.SocketType, log: Log | None) -> None:
+    """End the stream, and read on until the client ends its own or LINGER_S have passed.
+
+    A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
+    ``log`` gets what is read; None without -d. Raises OSError when the client has gone.
+    """
+    connection.shutdown(socket.SHUT_WR)
+    with trio.move_on_after(LINGER_S):
+        while data := await connection.recv(READ_SIZE):
+            if log:
+                log.read(connection.fileno(), data)
+        if log:
+            log.read(connection.fileno(), data)
