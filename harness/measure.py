@@ -44,12 +44,15 @@ class LoadSide:
 
         Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests.
         """
-        try:
-            before = cpu_time(contestant.pids)
-            backend_before = cpu_time(self.backend_pids)
-            outcomes = self._load(contestant, slice_s)
-            server, backend = cpu_time(contestant.pids) - before, cpu_time(self.backend_pids) - backend_before
-        except ProcessLookupError:
+        self._prepare(contestant, slice_s)
+        before = self._cpu_times(contestant)
+        outcomes = self._load(slice_s)
+        after = self._cpu_times(contestant)
+        for generator in self.generators:
+            generator.finish()
+        if before and after:
+            server, backend = (later - earlier for later, earlier in zip(after, before, strict=True))
+        else:
             outcomes, server, backend = [], CpuTime(0, 0, 0), CpuTime(0, 0, 0)
         errors = Counter[str]({} if outcomes else {SERVER_ENDED: 1})
         for outcome in outcomes:
@@ -78,10 +81,11 @@ class LoadSide:
         )
         return measured, latency_ns[completed_ns > counted.ramp_end_ns]
 
-    def _load(self, contestant: Contestant, slice_s: float) -> list[Outcome]:
+    def _prepare(self, contestant: Contestant, slice_s: float) -> None:
+        """Have kept connections open before the slice: what opening them costs the server is not part of it."""
         shares = _shares(self.cell.concurrency, len(self.generators))
         for generator, concurrency in zip(self.generators, shares, strict=True):
-            generator.send(
+            generator.prepare(
                 Job(
                     workload=self.cell.workload,
                     targets=[contestant.target],
@@ -91,6 +95,19 @@ class LoadSide:
                     timeout_s=REPLY_TIMEOUT_S,
                 )
             )
+        for generator in self.generators:
+            generator.wait_prepared(REPLY_TIMEOUT_S + GENERATOR_GRACE_S)
+
+    def _cpu_times(self, contestant: Contestant) -> tuple[CpuTime, CpuTime] | None:
+        """Return the CPU time of the server and of the backend so far; None when one of them has ended."""
+        try:
+            return cpu_time(contestant.pids), cpu_time(self.backend_pids)
+        except ProcessLookupError:
+            return None
+
+    def _load(self, slice_s: float) -> list[Outcome]:
+        for generator in self.generators:
+            generator.begin()
         limit_s = slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
         return [generator.receive(limit_s) for generator in self.generators]
 

@@ -130,8 +130,7 @@ def job(
 
 
 def run(generator: Generator, the_job: Job) -> Outcome:
-    generator.send(the_job)
-    return generator.receive(the_job.duration_s + the_job.timeout_s + ENDS_WITHIN_S)
+    return generator.run(the_job, the_job.duration_s + the_job.timeout_s + ENDS_WITHIN_S)
 
 
 @pytest.mark.parametrize("workload", ["short", "proxy"])
@@ -165,6 +164,29 @@ def test_kept_connections_carry_many_requests(generator: Generator) -> None:
     assert next(accepted) == 3
     assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) > 3
     check_times(outcome)
+
+
+def test_kept_connections_are_open_before_the_time_of_the_job_and_after_it(generator: Generator) -> None:
+    opened, closed, begun = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def handler(connection: socket.socket) -> None:
+        opened.release()
+        while connection.recv(4096):
+            assert begun.is_set()
+            connection.sendall(REPLY)
+        closed.release()
+
+    with serving(handler) as address:
+        generator.prepare(job(address, workload="keepalive", concurrency=2))
+        generator.wait_prepared(ENDS_WITHIN_S)
+        assert all(opened.acquire(timeout=ENDS_WITHIN_S) for _ in range(2))
+        begun.set()
+        generator.begin()
+        outcome = generator.receive(ENDS_WITHIN_S)
+        assert outcome.errors == {}
+        assert not closed.acquire(timeout=0.05)
+        generator.finish()
+        assert all(closed.acquire(timeout=ENDS_WITHIN_S) for _ in range(2))
 
 
 def check_times(outcome: Outcome) -> None:
@@ -390,10 +412,9 @@ def test_a_cpu_that_is_not_there_is_reported(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_an_outcome_that_does_not_come_is_reported() -> None:
-    with serving(never) as address, Generator(None) as generator:
-        generator.send(job(address, timeout_s=60))
-        with pytest.raises(GeneratorFailed, match=r"gave no outcome within 0\.1 s"):
-            generator.receive(0.1)
+    late = pytest.raises(GeneratorFailed, match=r"gave no outcome within 0\.1 s")
+    with serving(never) as address, Generator(None) as generator, late:
+        generator.run(job(address, timeout_s=60), 0.1)
 
 
 def test_a_process_that_has_ended_is_reported() -> None:
@@ -401,7 +422,7 @@ def test_a_process_that_has_ended_is_reported() -> None:
         os.kill(generator.pid, signal.SIGKILL)
         processes.wait_ended(generator.pid, ENDS_WITHIN_S)
         with pytest.raises(GeneratorFailed, match="has ended"):
-            generator.send(job(("127.0.0.1", 1)))
+            generator.prepare(job(("127.0.0.1", 1)))
         with pytest.raises(GeneratorFailed, match="has ended"):
             generator.receive(ENDS_WITHIN_S)
 
@@ -411,7 +432,9 @@ def test_stop_ends_the_process_in_the_middle_of_a_job() -> None:
         generator = Generator(None)
         generator.start()
         pid = generator.pid
-        generator.send(job(address, duration_s=60))
+        generator.prepare(job(address, duration_s=60))
+        generator.wait_prepared(ENDS_WITHIN_S)
+        generator.begin()
         generator.stop()
         assert processes.find(pid) is None
         generator.stop()
@@ -424,7 +447,10 @@ generator = Generator(None)
 generator.start()
 if sys.argv[2] == "busy":
     target = ("127.0.0.1", int(sys.argv[1]))
-    generator.send(Job(workload="short", targets=[target], concurrency=4, duration_s=60, reply=b"x", timeout_s=60))
+    job = Job(workload="short", targets=[target], concurrency=4, duration_s=60, reply=b"x", timeout_s=60)
+    generator.prepare(job)
+    generator.wait_prepared(10)
+    generator.begin()
 print(generator.pid, flush=True)
 time.sleep(60)
 """

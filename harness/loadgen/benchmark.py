@@ -109,8 +109,7 @@ def _rate_per_cpu_s(turn: Turn) -> float:
 
 
 def _generator_turn(generator: Generator, job: Job) -> Turn:
-    generator.send(job)
-    outcome = generator.receive(job.duration_s + job.timeout_s + AB_TIMEOUT_S)
+    outcome = generator.run(job, job.duration_s + job.timeout_s + AB_TIMEOUT_S)
     if outcome.errors:
         raise RuntimeError(f"the generator met errors: {outcome.errors}")
     requests = len(outcome.completed_ns)

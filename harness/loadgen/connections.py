@@ -84,7 +84,8 @@ class Connections:
         self._cpu_ns = 0
         self._job = job
         self._epoll = epoll
-        self._events = events
+        self.events = events
+        """What is waited for on an open connection."""
         self._until_end = until_end
         self._paused = 0
         self._resume_ns = 0
@@ -99,12 +100,10 @@ class Connections:
         return self._started_ns
 
     def finish(self) -> Measured:
-        """Stop the clock and close all connections, those with nothing due and those that are late."""
+        """Stop the clock, and give up the connections that are late; those with nothing due stay open."""
         ended_ns = time.monotonic_ns()
         cpu_ns = time.process_time_ns() - self._cpu_ns
         self.abandon()
-        for fd in self.requests:
-            os.close(fd)
         return Measured(
             started_ns=self._started_ns,
             ended_ns=ended_ns,
@@ -113,6 +112,11 @@ class Connections:
             latency_ns=self.latency_ns.tobytes(),
             errors=dict(self.errors),
         )
+
+    def close(self) -> None:
+        """Close the connections that are still open."""
+        for fd in self.requests:
+            os.close(fd)
 
     def under_way(self, now_ns: int) -> bool:
         """Tell whether the job goes on: until its end, and then until the last reply or the time limit."""
@@ -174,7 +178,7 @@ class Connections:
         self.started_ns[fd] = time.monotonic_ns()
         try:
             os.write(fd, self.requests[fd])
-            self._epoll.register(fd, self._events)
+            self._epoll.register(fd, self.events)
         except OSError as error:
             self.fail(fd, error.errno)
 
@@ -222,7 +226,7 @@ class Connections:
     def _connected(self, fd: int) -> None:
         self.connecting.remove(fd)
         if self._until_end:
-            self._epoll.modify(fd, self._events)
+            self._epoll.modify(fd, self.events)
             os.write(fd, self.requests.pop(fd))
             return
         self.rest(fd)

@@ -11,7 +11,7 @@ from typing import IO, Self
 
 import msgspec
 
-from harness.loadgen.messages import Job, Measured, Outcome, frame, read_payload
+from harness.loadgen.messages import Job, Measured, Outcome, Proceed, frame, read_payload
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
@@ -63,19 +63,46 @@ class Generator:
             self.stop()
             raise
 
-    def send(self, job: Job) -> None:
-        """Let it run a job; ``receive`` returns what came of it. Raises GeneratorFailed when the process has ended."""
+    def run(self, job: Job, timeout_s: float) -> Outcome:
+        """Run a job from its first step to its last. Raises GeneratorFailed when there is no outcome in time."""
+        self.prepare(job)
+        self.wait_prepared(timeout_s)
+        self.begin()
+        outcome = self.receive(timeout_s)
+        self.finish()
+        return outcome
+
+    # The steps of a job, for who has to do something between them. Each raises GeneratorFailed when the process has
+    # ended, and those that wait, when their time is over.
+
+    def prepare(self, job: Job) -> None:
+        """Let it open the connections that are open before the job's time begins."""
+        self._send(job)
+
+    def wait_prepared(self, timeout_s: float) -> None:
+        """Wait until it is prepared."""
+        self._receive(timeout_s)
+
+    def begin(self) -> None:
+        """Let it send requests; now the job's time begins."""
+        self._send(Proceed())
+
+    def receive(self, timeout_s: float) -> Outcome:
+        """Wait for the outcome of the job; connections that are kept are still open then."""
+        return _outcome(msgspec.msgpack.decode(self._receive(timeout_s), type=Measured))
+
+    def finish(self) -> None:
+        """Let it close what is still open."""
+        self._send(Proceed())
+
+    def _send(self, message: msgspec.Struct) -> None:
         stdin, _ = self._pipes()
-        rest = memoryview(frame(job))
+        rest = memoryview(frame(message))
         try:
             while rest:
                 rest = rest[stdin.write(rest) :]
         except BrokenPipeError as error:
             raise self._failed("has ended") from error
-
-    def receive(self, timeout_s: float) -> Outcome:
-        """Wait for the outcome of the job. Raises GeneratorFailed when there is none in time."""
-        return _outcome(msgspec.msgpack.decode(self._receive(timeout_s), type=Measured))
 
     def stop(self) -> None:
         """End the process, in the middle of a job too."""

@@ -9,12 +9,15 @@ import os
 import resource
 import select
 import sys
+from typing import TypeVar
 
 import msgspec
 
 from harness.loadgen import keepalive, short
 from harness.loadgen.connections import HarnessGone
-from harness.loadgen.messages import Job, Measured, Ready, frame, read_payload
+from harness.loadgen.messages import Job, Proceed, Ready, frame, read_payload
+
+_M = TypeVar("_M")
 
 
 def main(cpu: str | None = None) -> None:
@@ -26,21 +29,35 @@ def main(cpu: str | None = None) -> None:
     gc.disable()
     gc.freeze()
     try:
-        _write(frame(Ready()))
-        while (payload := read_payload(lambda size: os.read(sys.stdin.fileno(), size))) is not None:
-            _write(frame(_run(msgspec.msgpack.decode(payload, type=Job))))
+        _write(Ready())
+        while True:
+            _run(_read(Job))
             gc.collect()
     except (HarnessGone, BrokenPipeError):
         return  # nobody is left to tell
 
 
-def _run(job: Job) -> Measured:
+def _run(job: Job) -> None:
+    workload = keepalive if job.workload == "keepalive" else short
     with select.epoll() as epoll:
-        return keepalive.run(job, epoll) if job.workload == "keepalive" else short.run(job, epoll)
+        connections = workload.prepare(job, epoll)
+        _write(Ready())
+        _read(Proceed)
+        _write(workload.run(job, epoll, connections))
+        _read(Proceed)
+        connections.close()
 
 
-def _write(data: bytes) -> None:
-    rest = memoryview(data)
+def _read(kind: type[_M]) -> _M:
+    """Wait for a message. Raises HarnessGone when none will come."""
+    payload = read_payload(lambda size: os.read(sys.stdin.fileno(), size))
+    if payload is None:
+        raise HarnessGone
+    return msgspec.msgpack.decode(payload, type=kind)
+
+
+def _write(message: msgspec.Struct) -> None:
+    rest = memoryview(frame(message))
     while rest:
         rest = rest[os.write(sys.stdout.fileno(), rest) :]
 

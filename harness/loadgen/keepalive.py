@@ -20,10 +20,24 @@ BATCH = 32
 """Events a turn."""
 
 
-def run(job: Job, epoll: select.epoll) -> Measured:  # noqa: C901, PLR0912  the hot path, as in short.py
-    """Open the connections, then run the job on them. Raises HarnessGone when nobody waits for its outcome any more."""
+def prepare(job: Job, epoll: select.epoll) -> Connections:
+    """Open the connections of a job and wait for their handshakes, with the time limit of a reply.
+
+    Raises HarnessGone when nobody waits for its outcome any more.
+    """
     connections = Connections(job, epoll, select.EPOLLIN, until_end=False)
-    _open_all(connections, job, epoll)
+    deadline_s = time.monotonic() + job.timeout_s
+    for _ in range(job.concurrency):
+        connections.open()
+    while connections.connecting and (left_s := deadline_s - time.monotonic()) > 0:
+        for fd, event in epoll.poll(left_s):
+            connections.handle(fd, event)
+    connections.abandon()
+    return connections
+
+
+def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  # noqa: C901, PLR0912  as in short.py
+    """Run a job on its connections. Raises HarnessGone when nobody waits for its outcome any more."""
     started_ns, received, requests = connections.started_ns, connections.received, connections.requests
     size, reply, readable = connections.read_size, job.reply, select.EPOLLIN
     completed, latency = connections.completed_ns.append, connections.latency_ns.append
@@ -63,14 +77,3 @@ def run(job: Job, epoll: select.epoll) -> Measured:  # noqa: C901, PLR0912  the 
                 connections.fail(fd, error.errno)
         now_ns = now()
     return connections.finish()
-
-
-def _open_all(connections: Connections, job: Job, epoll: select.epoll) -> None:
-    """Open the connections of the job and wait for their handshakes, with the time limit of a reply."""
-    deadline_s = time.monotonic() + job.timeout_s
-    for _ in range(job.concurrency):
-        connections.open()
-    while connections.connecting and (left_s := deadline_s - time.monotonic()) > 0:
-        for fd, event in epoll.poll(left_s):
-            connections.handle(fd, event)
-    connections.abandon()

@@ -38,7 +38,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What a generator process says when it takes jobs."""
+    """What a generator process says when it takes jobs, and when it is prepared for the one it got."""
+
+
+class Proceed(msgspec.Struct, frozen=True):
+    """What the harness answers: to a prepared generator, that it may begin; to what it measured, that the job is over.
+
+    So the harness can read the kernel's counters in between, with connections open that are not part of a slice.
+    """
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,20 +28,24 @@ SMALL_REPLY = 16_384
 _NON_BLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 
-def run(job: Job, epoll: select.epoll) -> Measured:  # noqa: C901  the hot path: calls would cost more than they explain
-    """Run one job. Raises HarnessGone when nobody waits for its outcome any more."""
+def prepare(job: Job, epoll: select.epoll) -> Connections:
+    """Get ready to run a job."""
     # Only the end of the stream is waited for, not the data: EPOLLRDHUP says that the peer's FIN has come, and TCP
     # delivers in order, so all data has come before it. One event a request and one read, which returns exactly the
     # reply: the read that returns the end itself is known to return just that, and left out. (tcp_fin() wakes up
     # all who wait for any event, the arrival of data only those who asked for EPOLLIN.) A reply that might fill the
     # receive buffer has to be read as it comes; it takes Connections.handle all the way.
-    events = ended = select.EPOLLRDHUP
+    events = select.EPOLLRDHUP
     if len(job.reply) > SMALL_REPLY:
         events = select.EPOLLIN
-    connections = Connections(job, epoll, events, until_end=True)
+    return Connections(job, epoll, events, until_end=True)
+
+
+def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  # noqa: C901  the hot path: calls would cost more than they explain
+    """Run one job. Raises HarnessGone when nobody waits for its outcome any more."""
     started_ns, received, size, reply = connections.started_ns, connections.received, connections.read_size, job.reply
     completed, latency = connections.completed_ns.append, connections.latency_ns.append
-    next_target = connections.targets.__next__
+    next_target, events, ended = connections.targets.__next__, connections.events, select.EPOLLRDHUP
     # A bare socket and not socket.socket, whose constructor is written in Python; and with all three arguments,
     # as without the protocol it asks the kernel for it.
     open_socket, non_blocking = socket.SocketType, _NON_BLOCKING
