@@ -179,8 +179,9 @@ class Server:
         return processes.wait_ended(self.pid, timeout_s)
 
     def send_signal(self, signal: Signals) -> None:
-        """Send a signal to the process that was started, and to no other."""
-        os.kill(self.pid, signal)
+        """Send a signal to the process that was started, and to no other; to none when ``stop`` has been called."""
+        if self._process is None or self._process.returncode is None:
+            os.kill(self.pid, signal)
 
     def stop(self, signal: Signals = SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Ask the server to end, and return its exit status, negative for a signal as in ``subprocess``.

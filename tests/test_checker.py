@@ -1,5 +1,6 @@
 """The checker itself: what counts as passed, who is to blame, and that nothing hangs."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ def lacking(_: Subject) -> None:
 
 
 def killing(subject: Subject) -> None:
-    subject.server.stop()
+    subject.server.send_signal(signal.SIGKILL)
     raise ContractViolation("life", "death")
 
 
