@@ -3,7 +3,8 @@
 
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-PINNED := pyproject.toml constraints.txt $(wildcard impls/*/requirements.txt)
+OF_IMPLEMENTATIONS := $(wildcard impls/*/requirements.txt impls/*/requirements-dev.txt)
+PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 
 .PHONY: compare test lint clean
 .DELETE_ON_ERROR:
@@ -27,7 +28,7 @@ lint: .venv/installed
 	@echo "Installing into .venv, once; this takes about half a minute"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		$(foreach file,$(wildcard impls/*/requirements.txt),--requirement $(file)) \
+		$(foreach file,$(OF_IMPLEMENTATIONS),--requirement $(file)) \
 		--config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@
 
