@@ -1,0 +1,1 @@
+"""Gevent: one greenlet per connection on gevent's own sockets, without monkey-patching."""

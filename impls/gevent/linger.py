@@ -1,0 +1,24 @@
+"""Closing a connection whose client may still be sending."""
+
+import socket
+
+import gevent
+
+from impls.contract import LINGER_S, READ_SIZE
+from impls.gevent.accept import Connection
+from impls.log import Log
+
+
+def linger(connection: Connection, log: Log | None) -> None:
+    """End the stream, and read on until the client ends its own or LINGER_S have passed.
+
+    A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
+    ``log`` gets what is read; None without -d. Raises OSError when the client has gone.
+    """
+    connection.shutdown(socket.SHUT_WR)
+    with gevent.Timeout(LINGER_S, exception=False):  # type: ignore[arg-type]  # False, as documented: just go on
+        data = b"?"
+        while data:
+            data = connection.recv(READ_SIZE)
+            if log:
+                log.read(connection.fileno(), data)

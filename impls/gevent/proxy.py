@@ -1,0 +1,287 @@
+"""Proxy mode on gevent.
+
+Why this looks as it does
+-------------------------
+Two greenlets carry an exchange: the client's own relays replies, one more relays what the client goes on to send,
+which it may do at any time. Each waits in the library's blocking calls. A wait is ended from outside by closing the
+connection it waits on, which the library turns into an OSError there; so a flag set before says why.
+"""
+
+import errno
+import os
+import socket
+
+import gevent
+from gevent.hub import get_hub
+
+from impls import counters
+from impls.backends import Backends
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
+from impls.framing import ReplyFraming
+from impls.gevent.accept import Connection, Handler
+from impls.gevent.linger import linger
+from impls.listeners import open_backend_socket
+from impls.worker import Worker
+
+GONE_CHECK_S = 0.1
+"""How often a client that has ended its stream is asked whether it is still there."""
+
+
+def relaying(worker: Worker) -> Handler:
+    """Make the handler that relays between one client and a backend of its own."""
+    backends = Backends(worker.options.backends)
+
+    def relay(client: Connection) -> None:
+        _Pair(worker, backends, client).run()
+
+    return relay
+
+
+class _Pair:
+    """A client's connection, its backend's, and how far their exchange has come."""
+
+    __slots__ = (
+        "_address", "_backend", "_backends", "_client", "_debug", "_delivering", "_forwarder", "_framing",
+        "_half_closed", "_keepalive", "_late", "_log", "_options", "_over", "_owed", "_row", "_timer", "_unread",
+    )  # fmt: skip
+
+    def __init__(self, worker: Worker, backends: Backends, client: Connection) -> None:
+        self._options = worker.options
+        self._row = worker.counters
+        self._log = worker.log
+        self._debug = worker.options.debug
+        self._keepalive = worker.options.keepalive
+        self._backends = backends
+        self._client = client
+        self._framing = ReplyFraming()
+        self._owed = True
+        """A request was received whose reply is not complete."""
+        self._half_closed = False
+        """The client has ended its stream."""
+        self._late = False
+        """The backend has been silent for too long."""
+        self._over = False
+        """The exchange has ended, or the client has gone; what is closed from here on is closed on purpose."""
+        self._delivering = False
+        """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
+        self._unread = False
+        """The client may have sent what nobody has read."""
+        self._forwarder: gevent.Greenlet[..., None] | None = None
+
+    def run(self) -> None:
+        """Relay until the exchange has ended and the client has taken all of it."""
+        client = self._client
+        fd = client.fileno()
+        kind = counters.ERROR_READ
+        try:
+            request = client.recv(RELAY_SIZE)
+            if self._debug:
+                self._log.read(fd, request)
+            if request:
+                self._unread = len(request) == RELAY_SIZE
+                last = self._exchange(request)
+                if last:
+                    kind = counters.ERROR_WRITE
+                    self._send_all(client, last)
+                if self._unread:
+                    kind = counters.ERROR_READ
+                    if self._forwarder is not None:
+                        self._forwarder.kill()  # only one greenlet can wait for a connection
+                    linger(client, self._log if self._debug else None)
+        except OSError as error:
+            self._row[kind] += 1
+            if self._debug:
+                self._log.line(f"error {fd} {error.strerror}")
+        client.close()
+        if self._debug:
+            self._log.closed(fd)
+
+    def _exchange(self, request: bytes) -> bytes:
+        """Relay with the first backend that accepts; return what the client must still be sent."""
+        for address in self._backends.turn():
+            self._address = address
+            try:
+                unconnected = open_backend_socket(address)
+            except OSError as error:
+                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                continue
+            self._backend = Connection(
+                unconnected.family, unconnected.type, unconnected.proto, fileno=unconnected.detach()
+            )
+            fd = self._backend.fileno()
+            last = self._exchange_with(self._backend, request)
+            self._backend.close()
+            if self._debug:
+                self._log.closed(fd)
+            if last is not None:
+                return last
+        self._unread = True
+        return BAD_GATEWAY
+
+    def _exchange_with(self, backend: Connection, request: bytes) -> bytes | None:
+        address, limit_s = self._address, self._options.reply_timeout_s
+        backend.settimeout(self._options.connect_timeout_s)
+        try:
+            backend.connect((address.host, address.port))
+            backend.settimeout(None)
+            sent = backend.send(request)
+        except TimeoutError:
+            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._unread = True
+            return GATEWAY_TIMEOUT
+        except OSError as error:
+            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
+            return None
+        if self._debug:
+            self._log.wrote(backend.fileno(), sent)
+        self._timer = get_hub().loop.timer(limit_s, repeat=limit_s)
+        self._watch()
+        self._forwarder = gevent.spawn(self._forward_requests, backend, request[sent:])
+        last = self._forward_replies(backend)
+        self._over = True
+        self._timer.close()
+        return last
+
+    def _forward_requests(self, backend: Connection, unsent: bytes) -> None:
+        client = self._client
+        fd = client.fileno()
+        while True:
+            if unsent and not self._forward(backend, unsent):
+                return
+            try:
+                data = client.recv(RELAY_SIZE)
+            except OSError as error:
+                self._client_left(error)
+                return
+            if self._debug:
+                self._log.read(fd, data)
+            if self._over:
+                self._unread = bool(data)
+                return
+            self._watch()
+            if not data:
+                self._forward_end(backend)
+                self._notice_reset()
+                return
+            self._owed = True
+            self._unread = len(data) == RELAY_SIZE
+            unsent = data
+
+    def _forward(self, backend: Connection, data: bytes) -> bool:
+        """Send the backend a part of the request; tell whether it takes more."""
+        unread, self._unread = self._unread, True
+        try:
+            self._send_all(backend, data)
+        except OSError as error:
+            # What the backend sent before it stopped to listen is still read, then its end.
+            if self._debug and not self._over:
+                self._log.line(f"error {backend.fileno()} {error.strerror}")
+            return False
+        self._unread = unread
+        return True
+
+    def _forward_end(self, backend: Connection) -> None:
+        self._unread = False
+        self._half_closed = True
+        try:
+            backend.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
+                raise
+
+    def _forward_replies(self, backend: Connection) -> bytes:
+        fd = backend.fileno()
+        framing = self._framing
+        while True:
+            try:
+                data = backend.recv(RELAY_SIZE)
+            except OSError as error:
+                return self._backend_lost(fd, error)
+            if self._debug:
+                self._log.read(fd, data)
+            if not data:
+                return self._backend_ended(cleanly=True)
+            completed = framing.feed(data)
+            self._row[counters.REQUESTS] += completed
+            if completed and not self._keepalive:
+                return data
+            self._owed = not (completed and framing.between)
+            self._delivering = True
+            try:
+                self._send_all(self._client, data)
+            except OSError as error:
+                self._client_left(error, counters.ERROR_WRITE)
+                return b""
+            self._delivering = False
+            if self._owed or self._half_closed:
+                self._watch()
+            else:
+                self._timer.stop()
+
+    def _backend_lost(self, fd: int, error: OSError) -> bytes:
+        """Take an error of the backend's connection, which may be one that was made here to end the wait for it."""
+        if not self._over:
+            if self._debug:
+                self._log.line(f"error {fd} {error.strerror}")
+            return self._backend_ended(cleanly=False)
+        if self._late and self._owed:
+            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
+            if self._framing.between:
+                self._unread = True
+                return GATEWAY_TIMEOUT
+        return b""
+
+    def _backend_ended(self, *, cleanly: bool) -> bytes:
+        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
+        if cleanly and self._framing.end():
+            self._row[counters.REQUESTS] += 1
+        elif not self._framing.between:
+            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
+        elif self._owed:
+            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
+            self._unread = True
+            return BAD_GATEWAY
+        return b""
+
+    def _backend_failed(self, kind: int, what: str) -> None:
+        self._row[kind] += 1
+        self._log.problem(f"backend {self._address} {what}")
+
+    def _notice_reset(self) -> None:
+        """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""
+        while True:
+            gevent.sleep(GONE_CHECK_S)
+            if self._over:
+                return
+            number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                self._client_left(OSError(number, os.strerror(number)))
+
+    def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
+        """Take an error of the client's connection, unless it is its close, and end the exchange."""
+        if self._over:
+            return
+        self._over = True
+        self._unread = False
+        self._row[kind] += 1
+        if self._debug:
+            self._log.line(f"error {self._client.fileno()} {error.strerror}")
+        self._backend.close()
+
+    def _watch(self) -> None:
+        """Give the backend the full reply time from now on."""
+        self._timer.again(self._reply_time_over)
+
+    def _reply_time_over(self) -> None:
+        if not self._delivering:
+            self._late = self._over = True
+            self._backend.close()
+
+    def _send_all(self, connection: Connection, data: bytes) -> None:
+        while True:
+            sent = connection.send(data)
+            if self._debug:
+                self._log.wrote(connection.fileno(), sent)
+            if sent == len(data):
+                return
+            data = data[sent:]
