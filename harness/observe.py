@@ -35,6 +35,8 @@ def cpu_time(pids: Iterable[int]) -> CpuTime:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError as error:
             raise ProcessLookupError(f"process {pid} has ended") from error
+        if fields[0] in b"ZX":  # it has ended, and nobody has asked for its status yet
+            raise ProcessLookupError(f"process {pid} has ended")
         # Fields 14 and 15 of proc_pid_stat(5); the split begins with field 3.
         user_ns += int(fields[11]) * TICK_NS
         system_ns += int(fields[12]) * TICK_NS

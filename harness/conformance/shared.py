@@ -1,6 +1,7 @@
 """Servers that cases with the same flags share: started at first use, replaced when they are no longer fit."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Self
 
 from harness.conformance.setting import BackendKind, Setting, opened
 from harness.registry import Implementation
-from harness.servers import ServerFailed
+from harness.servers import STOP_TIMEOUT_S, ServerFailed
 
 
 @dataclass(slots=True)
@@ -48,11 +49,14 @@ class SharedServers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        running = [slot.current for slot in self._slots.values() if slot.current is not None]
         with ExitStack() as all_stacks:
-            for slot in self._slots.values():
-                if slot.current is not None:
-                    slot.current.setting.server.send_signal(SIGTERM)  # so that all end at the same time
-                    all_stacks.push(slot.current.stack)
+            for shared in running:
+                shared.setting.server.send_signal(SIGTERM)  # so that all end at the same time
+                all_stacks.push(shared.stack)
+            deadline_s = time.monotonic() + STOP_TIMEOUT_S
+            for shared in running:
+                shared.setting.server.stop(timeout_s=max(0.0, deadline_s - time.monotonic()))
 
     @contextmanager
     def use(self, flags: tuple[str, ...], backends: tuple[BackendKind, ...]) -> Iterator[Shared]:

@@ -89,7 +89,7 @@ def _expect_end(server: Server, number: signal.Signals) -> None:
     left_s = began_s + _WITHIN_S - time.monotonic()
     all_ended = ended and processes.wait_until(lambda: not server.process_pids(), left_s)
     left = server.process_pids()
-    status = server.stop()
+    status = server.stop(timeout_s=0)
     if not all_ended:
         who = f"{len(left)} running, the parent {'not ' if ended else ''}among them"
         raise ContractViolation(f"no process {_WITHIN_S:g} s after {number.name}", who)

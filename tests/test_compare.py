@@ -1,0 +1,157 @@
+"""The compare command from its first line to its last, as a user runs it."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import processes
+from harness.registry import ROOT
+
+HARNESS = [str(Path(sys.executable).with_name("harness"))]
+BEGINS_WITHIN_S, ENDS_WITHIN_S = 60.0, 60.0
+BROKEN = f"broken={shlex.join([sys.executable, '-m', 'tests.fakes.two_packets'])}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run of the command came to."""
+
+    status: int
+    output: str
+    progress: str
+    summary: dict[str, Any]
+    folder: Path
+
+    def cell(self, impl: str, workload: str) -> dict[str, Any]:
+        """Return an entry of the summary."""
+        [found] = [one for one in self.summary["cells"] if (one["impl"], one["workload"]) == (impl, workload)]
+        assert isinstance(found, dict)
+        return found
+
+
+@contextmanager
+def comparing(out: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command in the project's folder; it is killed at the end if it still runs."""
+    command = [*HARNESS, "compare", "--out", str(out), *options]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Compare one that keeps the contract with one that does not, under all workloads."""
+    out = tmp_path_factory.mktemp("compared")
+    options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "2s", "--concurrency", "20", "--seed", "7"]
+    with comparing(out, *options, "--json", str(out / "copy.json")) as running:
+        output, progress = running.communicate(timeout=100)
+    [folder] = [path for path in out.iterdir() if path.is_dir()]
+    return Finished(running.returncode, output, progress, json.loads((out / "copy.json").read_text()), folder)
+
+
+def test_the_plan_comes_first_and_the_sentence_last(compared: Finished) -> None:
+    parts = ["Plan\n", "SHORT: ", "KEEPALIVE: ", "PROXY: ", "In one sentence", f"All of it is in {compared.folder}"]
+    places = [compared.output.index(part) for part in parts]
+    assert places == sorted(places)
+    assert places[0] == 0
+    assert "drawn from seed 7." in " ".join(compared.output.split())
+
+
+def test_progress_tells_what_is_left(compared: Finished) -> None:
+    assert "broken  FAILED  REPLY-ONE-PACKET" in compared.progress
+    assert re.search(
+        r"^keepalive/w1/c20: \d+ rounds of \d+ ms each, about \d+ s left$", compared.progress, re.MULTILINE
+    )
+
+
+def test_the_summary_has_what_was_promised(compared: Finished) -> None:
+    assert compared.summary == json.loads((compared.folder / "summary.json").read_text())
+    assert (compared.summary["schema"], compared.summary["reference"]) == (1, "epoll_raw")
+    for workload in ("short", "keepalive", "proxy"):
+        cell = compared.cell("epoll_raw", workload)
+        assert (cell["workers"], cell["concurrency"], cell["conformant"], cell["errors"]) == (1, 20, True, 0)
+        assert cell["rounds"] >= 6
+        throughput, latency, cpu = cell["throughput_rps"], cell["latency_us"], cell["cpu_us_per_request"]
+        assert 0 < throughput["low"] <= throughput["value"] <= throughput["high"]
+        assert cell["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p99_9"] <= latency["max"]
+        assert cpu["total"] == pytest.approx(cpu["user"] + cpu["system"])
+        assert cell["verdict"] in {"server-bound", "client-bound", "unsaturated", "shared-cpus"}
+
+
+def test_what_breaks_the_contract_gets_no_figures(compared: Finished) -> None:
+    assert compared.status == 1
+    cell = compared.cell("broken", "short")
+    assert (cell["conformant"], cell["verdict"], cell["rounds"]) == (False, "not-conformant", 0)
+    assert cell["throughput_rps"] == cell["ratio"] == {"value": None, "low": None, "high": None}
+    assert "REPLY-ONE-PACKET" in cell["evidence"]
+    assert "broken is not ranked on short, keepalive and proxy (not-conformant)" in compared.output.replace(
+        "\n    ", " "
+    )
+
+
+def test_the_folder_has_everything_and_is_printed_again_as_it_was(compared: Finished) -> None:
+    names = {path.name for path in compared.folder.iterdir()}
+    assert names >= {"plan.json", "environment.json", "slices.jsonl", "histograms.hlog", "summary.json", "servers"}
+    report = subprocess.run(
+        [*HARNESS, "report", str(compared.folder)], cwd=compared.folder, capture_output=True, text=True, check=True
+    )
+    assert report.stdout.strip() == compared.output.partition("All of it is in")[0].strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_and_keeps_what_was_measured(number: signal.Signals, tmp_path: Path) -> None:
+    with comparing(tmp_path, "--impls", "epoll_raw", "--workloads", "short,keepalive", "--budget", "60s") as running:
+
+        def measuring() -> bool:
+            return any(len(path.read_text().splitlines()) > 5 for path in tmp_path.glob("*/slices.jsonl"))
+
+        assert processes.wait_until(lambda: measuring() or running.poll() is not None, BEGINS_WITHIN_S)
+        running.send_signal(number)
+        output, _ = running.communicate(timeout=ENDS_WITHIN_S)
+    assert running.returncode == 130
+    assert "The run was interrupted" in output
+    [folder] = tmp_path.iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert summary["cells"][0]["requests"] == sum(
+        json.loads(line)["requests"] for line in (folder / "slices.jsonl").read_text().splitlines()
+    )
+    assert not left_running(folder)
+
+
+def test_an_interrupt_while_conformance_is_checked_leaves_nothing_running(tmp_path: Path) -> None:
+    with comparing(tmp_path, "--impls", "epoll_raw") as running:
+        assert processes.wait_until(lambda: any(tmp_path.glob("*/conformance/*/*.log")), BEGINS_WITHIN_S)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=ENDS_WITHIN_S)
+    assert running.returncode == 130
+    assert errors.endswith("harness: interrupted\n")
+    assert not left_running(tmp_path)
+
+
+def left_running(directory: Path) -> list[int]:
+    """Find servers by the folder that their command line names."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(directory).encode() in line:
+            found.append(int(entry.parent.name))
+    return found
