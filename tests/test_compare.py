@@ -56,7 +56,8 @@ def comparing(out: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Compare one that keeps the contract with one that does not, under all workloads."""
     out = tmp_path_factory.mktemp("compared")
-    options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "2s", "--concurrency", "20", "--seed", "7"]
+    options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "2s", "--slice", "250ms"]
+    options += ["--concurrency", "20", "--seed", "7"]
     with comparing(out, *options, "--json", str(out / "copy.json")) as running:
         output, progress = running.communicate(timeout=100)
     [folder] = [path for path in out.iterdir() if path.is_dir()]
@@ -81,16 +82,21 @@ def test_progress_tells_what_is_left(compared: Finished) -> None:
 def test_the_summary_has_what_was_promised(compared: Finished) -> None:
     assert compared.summary == json.loads((compared.folder / "summary.json").read_text())
     assert (compared.summary["schema"], compared.summary["reference"]) == (1, "epoll_raw")
-    for workload in ("short", "keepalive", "proxy"):
-        cell = compared.cell("epoll_raw", workload)
+    cells = [compared.cell("epoll_raw", workload) for workload in ("short", "keepalive", "proxy")]
+    for cell in cells:
         assert (cell["workers"], cell["concurrency"], cell["conformant"], cell["errors"]) == (1, 20, True, 0)
-        assert cell["rounds"] >= 6
+        assert cell["requests"] > 0
+        assert cell["verdict"] in {"server-bound", "client-bound", "unsaturated", "shared-cpus", "no-data"}
+    # Beside the other tests a server may get so little of its CPU that nothing can be claimed in a cell.
+    judged = [cell for cell in cells if cell["verdict"] != "no-data"]
+    assert judged
+    for cell in judged:
+        assert cell["rounds"] > 1
         throughput, latency, cpu = cell["throughput_rps"], cell["latency_us"], cell["cpu_us_per_request"]
         assert 0 < throughput["low"] <= throughput["value"] <= throughput["high"]
         assert cell["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
         assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p99_9"] <= latency["max"]
         assert cpu["total"] == pytest.approx(cpu["user"] + cpu["system"])
-        assert cell["verdict"] in {"server-bound", "client-bound", "unsaturated", "shared-cpus"}
 
 
 def test_what_breaks_the_contract_gets_no_figures(compared: Finished) -> None:
