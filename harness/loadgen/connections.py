@@ -12,6 +12,7 @@ import socket
 import time
 from array import array
 from collections import Counter
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from harness.loadgen.messages import Job, Measured
@@ -27,6 +28,8 @@ NO_SOCKET: Final = "no socket"
 
 PAUSE_NS = 10_000_000
 """How long a place pauses after an error."""
+CLOSED_WITHIN_S = 1.0
+"""How long a server may take to close the connections that a job has kept open."""
 MAX_READ = 262_144
 
 _STDIN = 0
@@ -67,6 +70,8 @@ class Connections:
         """Descriptor to the start of its request, for all connections that something is expected of."""
         self.received: dict[int, int] = {}
         """How much has come of replies that are not complete."""
+        self._last_byte_ns: dict[int, int] = {}
+        """When those were complete whose stream has not ended yet."""
         self.connecting: set[int] = set()
         """Those whose handshake is under way."""
         self.requests: dict[int, bytes] = {}
@@ -113,10 +118,25 @@ class Connections:
             errors=dict(self.errors),
         )
 
+    def forget_replies(self) -> None:
+        """Begin to count anew; errors stay."""
+        del self.completed_ns[:], self.latency_ns[:]
+
     def close(self) -> None:
-        """Close the connections that are still open."""
-        for fd in self.requests:
-            os.close(fd)
+        """End the connections that are still open, and wait until the server has ended them too.
+
+        So its work for them is done when the next server has its turn on the same CPU.
+        """
+        connections = [socket.socket(fileno=fd) for fd in self.requests]
+        for connection in connections:
+            with suppress(OSError):  # it is reset
+                connection.shutdown(socket.SHUT_WR)
+        deadline_s = time.monotonic() + CLOSED_WITHIN_S
+        for connection in connections:
+            with connection, suppress(OSError):  # it is late, or reset
+                connection.settimeout(max(0.001, deadline_s - time.monotonic()))
+                while connection.recv(MAX_READ):
+                    pass
 
     def under_way(self, now_ns: int) -> bool:
         """Tell whether the job goes on: until its end, and then until the last reply or the time limit."""
@@ -218,6 +238,8 @@ class Connections:
             self._fail(fd, WRONG_REPLY)
         elif self._until_end or have + len(data) < len(self._job.reply):
             self.received[fd] = have + len(data)
+            if have + len(data) == len(self._job.reply):
+                self._last_byte_ns[fd] = time.monotonic_ns()
         else:
             self._complete(fd)
             return True
@@ -234,9 +256,9 @@ class Connections:
             self.send_first(fd)
 
     def _complete(self, fd: int) -> None:
-        now_ns = time.monotonic_ns()
-        self.completed_ns.append(now_ns)
-        self.latency_ns.append(now_ns - self.started_ns.pop(fd))
+        completed_ns = self._last_byte_ns.pop(fd, 0) or time.monotonic_ns()
+        self.completed_ns.append(completed_ns)
+        self.latency_ns.append(completed_ns - self.started_ns.pop(fd))
         self.received.pop(fd, None)
 
     # The end of a connection
@@ -269,6 +291,7 @@ class Connections:
         self.requests.pop(fd, None)
         self.connecting.discard(fd)
         self.received.pop(fd, None)
+        self._last_byte_ns.pop(fd, None)
         os.close(fd)
 
     def _count(self, kind: str) -> None:

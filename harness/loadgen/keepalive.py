@@ -21,9 +21,10 @@ BATCH = 32
 
 
 def prepare(job: Job, epoll: select.epoll) -> Connections:
-    """Open the connections of a job and wait for their handshakes, with the time limit of a reply.
+    """Open the connections of a job, with one exchange on each, within the time limit of a reply.
 
-    Raises HarnessGone when nobody waits for its outcome any more.
+    The end of a handshake says that the kernel has the connection; a reply, that the server has accepted it, too.
+    Raises HarnessGone when nobody waits for the outcome any more.
     """
     connections = Connections(job, epoll, select.EPOLLIN, until_end=False)
     deadline_s = time.monotonic() + job.timeout_s
@@ -32,7 +33,14 @@ def prepare(job: Job, epoll: select.epoll) -> Connections:
     while connections.connecting and (left_s := deadline_s - time.monotonic()) > 0:
         for fd, event in epoll.poll(left_s):
             connections.handle(fd, event)
+    for fd in list(connections.requests.keys() - connections.connecting):
+        connections.send_first(fd)
+    while connections.started_ns and (left_s := deadline_s - time.monotonic()) > 0:
+        for fd, event in epoll.poll(left_s):
+            if connections.handle(fd, event):
+                connections.rest(fd)
     connections.abandon()
+    connections.forget_replies()
     return connections
 
 

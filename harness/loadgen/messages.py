@@ -70,7 +70,7 @@ class Outcome:
     cpu_ns: int
     """CPU time of the generator process between the two."""
     completed_ns: "NDArray[np.uint64]"
-    """When each correct reply was complete, in this order."""
+    """When each correct reply was complete; in no order, as the end of its stream may come later."""
     latency_ns: "NDArray[np.uint64]"
     """How long each of them took: from before the connect, with ``keepalive`` from before the write, to its end."""
     errors: dict[str, int]

@@ -8,7 +8,7 @@ socket, connect, write, epoll_ctl, read, close, and a share of epoll_wait. Each 
 requests per second of the generator's CPU time; ``python -m harness.loadgen.benchmark`` measures it again.
 
 The server closes first, so that TIME_WAIT stays on its side: here it would use up the local ports. A request is
-therefore complete when the whole reply *and* the end of its stream have come, and its latency is up to then.
+therefore correct when the whole reply *and* the end of its stream have come; its latency is up to the last byte.
 """
 
 import os
@@ -20,32 +20,26 @@ from harness.loadgen.connections import Connections
 from harness.loadgen.messages import Job, Measured
 
 BATCH = 32
-"""Events, and connections opened, a turn. From 16 to 100 the rate is the same; a small batch has a reply wait less
-behind others, and keeps server and generator working at the same time."""
-SMALL_REPLY = 16_384
-"""A reply up to this size fits into any receive buffer."""
+"""Events a turn. From 16 to 100 the rate is the same; with a small batch a reply waits less behind others, and server
+and generator work at the same time."""
 
+_ENDED = select.EPOLLIN | select.EPOLLRDHUP
 _NON_BLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 
 def prepare(job: Job, epoll: select.epoll) -> Connections:
     """Get ready to run a job."""
-    # Only the end of the stream is waited for, not the data: EPOLLRDHUP says that the peer's FIN has come, and TCP
-    # delivers in order, so all data has come before it. One event a request and one read, which returns exactly the
-    # reply: the read that returns the end itself is known to return just that, and left out. (tcp_fin() wakes up
-    # all who wait for any event, the arrival of data only those who asked for EPOLLIN.) A reply that might fill the
-    # receive buffer has to be read as it comes; it takes Connections.handle all the way.
-    events = select.EPOLLRDHUP
-    if len(job.reply) > SMALL_REPLY:
-        events = select.EPOLLIN
-    return Connections(job, epoll, events, until_end=True)
+    # EPOLLRDHUP says that the peer's FIN has come, and TCP delivers in order, so all data has come before it. Where
+    # both have come by the time of the poll, as they mostly have under load, one read returns exactly the reply: the
+    # read that returns the end itself is known to return just that, and left out.
+    return Connections(job, epoll, _ENDED, until_end=True)
 
 
 def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  # noqa: C901  the hot path: calls would cost more than they explain
     """Run one job. Raises HarnessGone when nobody waits for its outcome any more."""
     started_ns, received, size, reply = connections.started_ns, connections.received, connections.read_size, job.reply
     completed, latency = connections.completed_ns.append, connections.latency_ns.append
-    next_target, events, ended = connections.targets.__next__, connections.events, select.EPOLLRDHUP
+    next_target, ended = connections.targets.__next__, _ENDED
     # A bare socket and not socket.socket, whose constructor is written in Python; and with all three arguments,
     # as without the protocol it asks the kernel for it.
     open_socket, non_blocking = socket.SocketType, _NON_BLOCKING
@@ -55,11 +49,9 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
     now_ns = connections.start_clock()
     while connections.under_way(now_ns):
         free = free + connections.resumed(now_ns) if now_ns < connections.end_ns else 0
-        opening = min(free, BATCH)
-        free -= opening
         # First all finished connections of a turn are read and closed, then as many are opened: + 10 % against one
         # for one. The kernel's code for either stays in the caches, and no reply waits for another's connect.
-        for _ in range(opening):
+        for _ in range(free):
             family, address, request = next_target()
             try:
                 connection = open_socket(family, non_blocking, 0)
@@ -75,10 +67,11 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
             started_ns[fd] = begun_ns
             try:
                 write(fd, request)
-                register(fd, events)
+                register(fd, ended)
             except OSError as error:
                 connections.not_sent(fd, request, result, error)
-        for fd, event in poll(0 if free else connections.wait_s(now_ns), BATCH):
+        free = 0
+        for fd, event in poll(connections.wait_s(now_ns), BATCH):
             if event == ended:
                 try:
                     data = read(fd, size)
