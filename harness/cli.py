@@ -1,13 +1,10 @@
 """The command line: one subcommand, one function. What they do lives elsewhere."""
 
 import secrets
-import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, get_args
+from typing import get_args
 
 import click
 from rich.console import Console
@@ -15,36 +12,32 @@ from rich.console import Console
 from harness import compare as comparison
 from harness import conform as conformance
 from harness import plan
+from harness.__main__ import EXIT_INTERRUPTED
 from harness.errors import BadInput
-from harness.options import Counts, Duration, Names
+from harness.options import Counts, Duration, FileName, Names, Number
 from harness.registry import find
 from harness.schema import Workload
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
 WORKLOADS: tuple[Workload, ...] = get_args(Workload)
 MAX_CONCURRENCY = 20_000
 """The generator needs a local port for each connection, and there are about 28 thousand (ip_local_port_range)."""
 
 
-def main() -> NoReturn:
-    """Run the ``harness`` command. Whatever is wrong with the input is told in one line, with status 2."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def run() -> int:
+    """Run the ``harness`` command and return its exit status; what is wrong with the input is told in one line.
+
+    Raises KeyboardInterrupt.
+    """
     try:
-        status = cli.main(prog_name="harness", standalone_mode=False)
+        return int(cli.main(prog_name="harness", standalone_mode=False) or 0)
     except (BadInput, click.ClickException) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"harness: error: {' '.join(text.split())}", err=True)
-        status = EXIT_BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("harness: interrupted", err=True)
-        status = EXIT_INTERRUPTED
-    sys.exit(status)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End on SIGTERM as on Ctrl-C: servers and generators down, what was measured kept."""
-    raise KeyboardInterrupt
+        return EXIT_BAD_INPUT
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -96,13 +89,10 @@ def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
 @click.option("--budget", type=Duration(0.1, 86400), default="60s", show_default=True, help="Load time in all.")
 @click.option("--slice", "slice_s", type=Duration(0.01, 60), default="50ms", show_default=True,
               help="A server's turn in a round; made longer where a slow server needs it.")  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), help="Repeats the order of an earlier run.  [default: random]"
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True,
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier run.  [default: random]")
+@click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
               help="Where the run's folder is made.")  # fmt: skip
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
-              help="Also write the summary to this file.")  # fmt: skip
+@click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the summary to this file.")
 def compare(
     impls: str,
     externals: Sequence[str],
@@ -116,7 +106,11 @@ def compare(
     out: Path,
     json_file: Path | None,
 ) -> int:
-    """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is."""
+    """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is.
+
+    Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
+    input; 130 after Ctrl-C or SIGTERM, with a report of what was measured.
+    """
     result = comparison.compare(
         comparison.Request(
             implementations=find(impls, externals),
@@ -131,13 +125,13 @@ def compare(
         OUTPUT,
         PROGRESS,
     )
-    if result.summary.interrupted:
+    if result.outcome == "interrupted":
         return EXIT_INTERRUPTED
-    return 0 if result.all_conformant else EXIT_FAILED
+    return 0 if result.outcome == "complete" and result.all_judged else EXIT_FAILED
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=FileName())
 def report(run: Path) -> int:
     """Print a stored run again, on any machine, without running anything."""
     comparison.show(run, OUTPUT)

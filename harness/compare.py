@@ -3,18 +3,23 @@
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from rich.console import Console
 
-from harness import environment, plan, results
+from harness import environment, plan, processes, results
 from harness.analysis.comparison import compare as sum_up
+from harness.analysis.verdicts import FAILED, NOT_CONFORMANT
 from harness.conformance import check_all
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
+from harness.loadgen import GeneratorFailed
+from harness.measure import BackendEnded
 from harness.registry import Implementation, find
 from harness.report import plan as plan_report
 from harness.report import terminal
@@ -23,6 +28,7 @@ from harness.report.progress import RunProgress
 from harness.results import RunFolder
 from harness.run import Run
 from harness.schema import Cell, Plan, PlannedImplementation, Summary
+from harness.servers import ServerFailed
 from harness.testbed.loopback import place
 
 VERSION_TIMEOUT_S = 20.0
@@ -42,16 +48,25 @@ class Request:
     json_file: Path | None
 
 
+Outcome = Literal["complete", "interrupted", "broken off"]
+"""How a run ended: its plan was done, the user ended it, or something that it cannot do without has failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came of it."""
 
     summary: Summary
-    all_conformant: bool
+    outcome: Outcome
+
+    @property
+    def all_judged(self) -> bool:
+        """Whether every implementation kept the contract and stood the load in every cell."""
+        return all(cell.verdict not in {NOT_CONFORMANT, FAILED} for cell in self.summary.cells)
 
 
 def compare(request: Request, output: Console, progress: Console) -> Result:
-    """Do all of it; the report goes to ``output``. On Ctrl-C while it measures the summary is of what there is.
+    """Do all of it; the report goes to ``output``. When the run ends early the summary is of what there is.
 
     Raises BadInput when the request cannot be carried out, KeyboardInterrupt while there is nothing to report.
     """
@@ -62,21 +77,15 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
         folder.write_environment(environment.describe())
         planned = _with_conformance(planned, _check(request, folder, progress))
         folder.write_plan(planned)
-        interrupted = _measure(planned, request, folder, progress)
-    summary = _summarise(folder.path, interrupted=interrupted)
-    if request.json_file:
-        results.write_json(request.json_file, summary)
+        outcome = _measure(planned, request, folder, progress)
+    stored = results.load(folder.path)
+    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=outcome != "complete")
     _print(output, terminal.render(summary))
     _print(output, f"All of it is in {folder.path}")
-    return Result(summary, len(planned.conformant) == len(planned.implementations))
-
-
-def _summarise(path: Path, *, interrupted: bool) -> Summary:
-    """Judge a run from its files alone, and store the summary with them."""
-    stored = results.load(path)
-    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
-    results.write_json(path / results.SUMMARY, summary)
-    return summary
+    results.write_json(folder.path / results.SUMMARY, summary)
+    if request.json_file:
+        results.write_json(request.json_file, summary)
+    return Result(summary, outcome)
 
 
 def show(path: Path, output: Console) -> None:
@@ -111,21 +120,30 @@ def _plan(request: Request) -> Plan:
 
 def _version(implementation: Implementation) -> str:
     """Return the first line of what ``--version`` prints; an empty text when it prints none."""
+    command = [*implementation.argv, "--version"]
     try:
-        answer = subprocess.run(
-            [*implementation.argv, "--version"], cwd=implementation.cwd, capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, timeout=VERSION_TIMEOUT_S, check=False, errors="replace",
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        command = shlex.join(implementation.argv)
-        raise BadInput(f"{implementation.name}: '{command} --version' does not run: {error}") from None
-    return next(iter(answer.stdout.strip().splitlines()), "")
+        printed = processes.output(command, implementation.cwd, VERSION_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BadInput(
+            f"{implementation.name}: '{shlex.join(command)}' does not end; it should print one line"
+        ) from None
+    return next(iter(printed.strip().splitlines()), "")
 
 
 def _check_writable(file: Path | None) -> None:
     """Find out now, not after minutes of measuring, that a file cannot be written."""
-    if file and not (os.access(file, os.W_OK) if file.exists() else os.access(file.absolute().parent, os.W_OK)):
-        raise BadInput(f"--json {file}: cannot be written; name a file in a folder that can be")
+    if file is None:
+        return
+    try:
+        if file.is_file() or not file.exists():  # it will be replaced as a whole; what is there stays until then
+            with tempfile.TemporaryFile(dir=file.absolute().parent):
+                return
+        with file.open("wb"):
+            return
+    except OSError as error:
+        raise BadInput(
+            f"--json {file}: cannot be written: {error.strerror}; name a file in a folder that can be"
+        ) from None
 
 
 def _check(request: Request, folder: RunFolder, console: Console) -> Mapping[str, Sequence[Verdict]]:
@@ -142,13 +160,15 @@ def _with_conformance(planned: Plan, verdicts: Mapping[str, Sequence[Verdict]]) 
     return msgspec.structs.replace(planned, implementations=tuple(judged))
 
 
-def _measure(planned: Plan, request: Request, folder: RunFolder, console: Console) -> bool:
-    """Measure, and tell whether the user ended it."""
+def _measure(planned: Plan, request: Request, folder: RunFolder, console: Console) -> Outcome:
     implementations = {implementation.name: implementation for implementation in request.implementations}
     [backend] = find(plan.REFERENCE)
     try:
         with RunProgress(console, len(planned.cells)) as progress:
             Run(planned, implementations, backend, folder, progress).measure()
     except KeyboardInterrupt:
-        return True
-    return False
+        return "interrupted"
+    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput) as failure:
+        console.print(f"harness: error: {failure}", highlight=False, markup=False, soft_wrap=True)
+        return "broken off"
+    return "complete"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.analysis.window import window
 from harness.loadgen import Generator, Job, Outcome
 from harness.observe import CpuTime, cpu_time
-from harness.schema import SERVER_ENDED, Cell, Slice
+from harness.schema import NOT_STARTED, SERVER_ENDED, Cell, Slice
 
 REPLY_TIMEOUT_S = 2.0
 """How long a slice waits at its end for replies that are still due."""
@@ -18,6 +18,10 @@ GENERATOR_GRACE_S = 10.0
 """How much longer a generator may take before it is given up."""
 
 Latencies = NDArray[np.uint64]
+
+
+class BackendEnded(Exception):  # noqa: N818  as GeneratorFailed: what happened
+    """The backend has ended, so that it is no contestant's fault when nothing comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class LoadSide:
     def measure(self, contestant: Contestant, slice_s: float, number: int, position: int) -> tuple[Slice, Latencies]:
         """Load one server for one slice; the latencies are those of the requests that ended after the ramp, in ns.
 
-        Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests.
+        Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests. Raises
+        GeneratorFailed and BackendEnded.
         """
         self._prepare(contestant, slice_s)
         before = self._cpu_times(contestant)
@@ -60,7 +65,8 @@ class LoadSide:
         completed_ns = _joined([outcome.completed_ns for outcome in outcomes])
         latency_ns = _joined([outcome.latency_ns for outcome in outcomes])
         started_ns = min((outcome.started_ns for outcome in outcomes), default=0)
-        ended_ns = max((outcome.ended_ns for outcome in outcomes), default=0)
+        # Not the generators' end: replies that never come are waited for, and nobody is busy meanwhile.
+        ended_ns = max(started_ns + round(slice_s * 1e9), int(completed_ns.max(initial=0))) if outcomes else started_ns
         counted = window(completed_ns, started_ns, slice_s, self.cell.concurrency)
         measured = Slice(
             cell=self.cell.key,
@@ -99,9 +105,16 @@ class LoadSide:
             generator.wait_prepared(REPLY_TIMEOUT_S + GENERATOR_GRACE_S)
 
     def _cpu_times(self, contestant: Contestant) -> tuple[CpuTime, CpuTime] | None:
-        """Return the CPU time of the server and of the backend so far; None when one of them has ended."""
+        """Return the CPU time of the server and of the backend so far; None when the server has ended.
+
+        Raises BackendEnded.
+        """
         try:
-            return cpu_time(contestant.pids), cpu_time(self.backend_pids)
+            backend = cpu_time(self.backend_pids)
+        except ProcessLookupError:
+            raise BackendEnded("the backend's processes have ended; without it no proxy can be measured") from None
+        try:
+            return cpu_time(contestant.pids), backend
         except ProcessLookupError:
             return None
 
@@ -110,6 +123,22 @@ class LoadSide:
             generator.begin()
         limit_s = slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
         return [generator.receive(limit_s) for generator in self.generators]
+
+
+def not_started(cell: Cell, name: str, slice_s: float) -> Slice:
+    """Make the slice that says that a server did not start."""
+    return Slice(
+        cell=cell.key,
+        impl=name,
+        round=0,
+        position=0,
+        slice_s=slice_s,
+        wall_ns=0,
+        requests=0,
+        window_requests=0,
+        window_ns=0,
+        errors={NOT_STARTED: 1},
+    )
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,7 +65,39 @@ class Counts(click.ParamType[tuple[int, ...]]):
         counts = []
         for part in str(value).split(","):
             text = part.strip()
-            if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self._largest):
+            if not _is_number(text, 1, self._largest):
                 self.fail(f"{text!r} is not a number from 1 to {self._largest}", param, ctx)
             counts.append(int(text))
         return tuple(dict.fromkeys(counts))
+
+
+class Number(click.ParamType[int]):
+    """A number from 0 on."""
+
+    name = "number"
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text."""
+        text = str(value).strip()
+        if not _is_number(text, 0, self._largest):
+            self.fail(f"{text!r} is not a number from 0 to {self._largest}", param, ctx)
+        return int(text)
+
+
+class FileName(click.ParamType[Path]):
+    """The name of a file or folder; whether it can be used, its user finds out."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Read the text, or pass a default through."""
+        if not str(value):
+            self.fail("an empty text names no file", param, ctx)
+        return Path(value)
+
+
+def _is_number(text: str, smallest: int, largest: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(largest)) and smallest <= int(text) <= largest

@@ -9,7 +9,7 @@ from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation, Workl
 REFERENCE = "epoll_raw"
 """What ratios are taken to where nothing else is asked for."""
 FEWEST_ROUNDS = 6
-"""With fewer an interval is too wide to be of use; a cell gets as many even where the budget is smaller."""
+"""With fewer an interval is too wide to be of use; a cell gets as many even where slow servers exceed the budget."""
 
 
 def expand(workloads: Sequence[Workload], workers: Sequence[int], concurrencies: Sequence[int]) -> tuple[Cell, ...]:
@@ -43,7 +43,13 @@ def make(
     slice_s: float,
     seed: int,
 ) -> Plan:
-    """Put a plan together."""
+    """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
+    fewest_s = len(cells) * len(implementations) * FEWEST_ROUNDS * slice_s
+    if fewest_s > budget_s:
+        raise BadInput(
+            f"--budget {budget_s:g}s: {len(cells)} cells x {len(implementations)} implementations x "
+            f"{FEWEST_ROUNDS} rounds of {slice_s:g}s take {fewest_s:g}s; give that much, or less to measure"
+        )
     return Plan(
         implementations=tuple(implementations),
         reference=reference,

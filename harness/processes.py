@@ -2,33 +2,25 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
+
+import psutil
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _POLL_S = 0.005
+_ENDED = {None, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+"""A zombie has ended; its exit status is left for a parent that has not asked yet."""
 
 # PR_SET_PDEATHSIG looks at the thread that forked (launch.py). This one ends when the interpreter does.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
-
-
-class Process(NamedTuple):
-    """A process as /proc shows it."""
-
-    pid: int
-    state: str
-    parent: int
-    session: int
-
-    @property
-    def ended(self) -> bool:
-        """Only its exit status is left, for a parent that has not asked yet."""
-        return self.state in "ZX"
 
 
 def start(
@@ -58,6 +50,22 @@ def start(
     return _starter.submit(popen).result()
 
 
+def output(command: Sequence[str], cwd: Path | None, timeout_s: float) -> str:
+    """Run a command that should end by itself, and return what it printed on standard output.
+
+    Nothing of it is left afterwards. Raises subprocess.TimeoutExpired.
+    """
+    process = start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        printed, _ = process.communicate(timeout=timeout_s)
+    finally:
+        for pid in members(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+    return printed.decode(errors="replace")
+
+
 def wait_ended(pid: int, timeout_s: float) -> bool:
     """Wait until a process, a child or not, has ended; its exit status stays to be fetched."""
     try:
@@ -84,26 +92,28 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: floa
 
 def children(pid: int) -> list[int]:
     """List the living children of a process."""
-    return sorted(process.pid for process in _all() if process.parent == pid and not process.ended)
+    try:
+        found = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    return sorted(child.pid for child in found if state(child.pid) not in _ENDED)
 
 
 def members(session: int) -> list[int]:
     """List the living processes of a session."""
-    return sorted(process.pid for process in _all() if process.session == session and not process.ended)
+    return sorted(pid for pid in psutil.pids() if _session(pid) == session and state(pid) not in _ENDED)
 
 
-def find(pid: int) -> Process | None:
-    """Look at one process; None when there is no such one."""
+def state(pid: int) -> str | None:
+    """Return one of psutil's ``STATUS_`` texts; None when there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
         return None
-    # proc_pid_stat(5); the second field is a name in parentheses, which may itself hold some.
-    state, parent, _group, session = stat.rpartition(")")[2].split()[:4]
-    return Process(pid, state, int(parent), int(session))
 
 
-def _all() -> Iterator[Process]:
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (process := find(int(entry.name))) is not None:
-            yield process
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None

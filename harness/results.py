@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Self, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -34,9 +35,9 @@ class RunFolder:
         self._started_s = time.time()
         self._saved_s = 0.0
         with _named(path / SLICES, "written"):
-            self._slices: BinaryIO = (path / SLICES).open("ab")
+            self._slices = FileIO(path / SLICES, "ab")
         with _named(path / HISTOGRAMS, "written"):
-            self._histograms: BinaryIO = (path / HISTOGRAMS).open("ab")
+            self._histograms = FileIO(path / HISTOGRAMS, "ab")
         self._append(self._histograms, histogram_log.header(self._started_s).encode())
 
     @classmethod
@@ -66,17 +67,10 @@ class RunFolder:
         self._append(self._slices, msgspec.json.encode(piece) + b"\n")
 
     def append_histograms(self, histograms: Mapping[tuple[str, str], LatencyHistogram]) -> None:
-        """Store what was recorded since the last call, by cell key and implementation.
-
-        Stored histograms add up when they are read, so begin new ones after each call.
-        """
+        """Store latencies by cell key and implementation; those of one key add up when they are read."""
         saved_s = time.time() - self._started_s
         self._append(self._histograms, histogram_log.lines(histograms, self._saved_s, saved_s).encode())
         self._saved_s = saved_s
-
-    def write_summary(self, summary: Summary) -> None:
-        """Store what is claimed of the run."""
-        write_json(self.path / SUMMARY, summary)
 
     def close(self) -> None:
         """Close the files; harmless when they are closed."""
@@ -89,10 +83,11 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, file: BinaryIO, data: bytes) -> None:
-        with _named(Path(file.name), "written"):
-            file.write(data)
-            file.flush()
+    def _append(self, file: FileIO, data: bytes) -> None:
+        rest = memoryview(data)
+        with _named(Path(str(file.name)), "written"):
+            while rest:  # unbuffered, so that nothing is left to be written where the disk is full
+                rest = rest[file.write(rest) :]
 
 
 class StoredRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ all of them alike (DESIGN.md, "Why slices").
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Protocol
 from harness import plan, ports
 from harness.analysis.latency import LatencyHistogram
 from harness.loadgen import Generator
-from harness.measure import Contestant, LoadSide
+from harness.measure import Contestant, LoadSide, not_started
 from harness.registry import Implementation
 from harness.results import RunFolder
 from harness.schema import SERVER_ENDED, Cell, Plan, PlannedCell, Slice
-from harness.servers import Server
+from harness.servers import Server, ServerFailed
 from harness.testbed.loopback import HOST
 
 REQUESTS_PER_SLICE = 400
@@ -28,8 +29,8 @@ REPLIES_PER_CONNECTION = 8
 LONGEST_SLICE_S = 1.0
 TRIAL_S = 0.1
 """The slice before the first round, which tells how fast a server is and is thrown away."""
-SAVE_EVERY_ROUNDS = 20
-"""How often histograms go to the disk."""
+GIVEN_UP_AFTER_SLICES = 3
+"""So many slices without a correct reply, each with its wait for late ones, and a server gets no more in the cell."""
 
 
 class Progress(Protocol):
@@ -40,6 +41,9 @@ class Progress(Protocol):
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
+
+    def failed(self, what: str) -> None:
+        """Tell that a server did not start."""
 
 
 class Run:
@@ -58,46 +62,52 @@ class Run:
         self._backend = backend
         self._folder = folder
         self._progress = progress
-        self._random = random.Random(planned.seed)
-        self._histograms: dict[tuple[str, str], LatencyHistogram] = {}
 
     def measure(self) -> None:
         """Measure every cell, where any implementation may be. What was measured before an exception is in the folder.
 
-        Raises ServerFailed when a server does not start.
+        Raises ServerFailed when the backend does not start, BackendEnded and GeneratorFailed.
         """
-        try:
-            for cell in self._plan.cells if self._implementations else ():
-                self._measure_cell(cell)
-        finally:
-            self._save_histograms()
+        for cell in self._plan.cells if self._implementations else ():
+            self._measure_cell(cell)
 
     def _measure_cell(self, cell: PlannedCell) -> None:
         with ExitStack() as stack:
             backend = stack.enter_context(self._backend_server(cell))
-            contestants = [
-                stack.enter_context(self._contestant(implementation, cell, backend))
-                for implementation in self._implementations
-            ]
+            contestants = list(self._started(stack, cell, backend))
             generators = [stack.enter_context(Generator(cpu)) for cpu in cell.generator_cpus]
             load = LoadSide(cell, generators, backend.process_pids() if backend else [])
             slice_s = self._fitting_slice_s(load, contestants)
             rounds = plan.rounds(self._plan.budget_s, len(self._plan.cells), len(contestants), slice_s)
             self._progress.cell_begins(cell, rounds, slice_s, len(contestants))
+            order = random.Random(f"{self._plan.seed} {cell.key}")
+            silent = Counter[str]()
             for number in range(rounds):
-                self._measure_round(load, contestants, slice_s, number)
+                for position, contestant in enumerate(order.sample(contestants, len(contestants))):
+                    measured = self._measure_slice(load, contestant, slice_s, number, position)
+                    silent[contestant.name] = 0 if measured.requests else silent[contestant.name] + 1
+                    if SERVER_ENDED in measured.errors or silent[contestant.name] == GIVEN_UP_AFTER_SLICES:
+                        contestants.remove(contestant)
 
-    def _measure_round(self, load: LoadSide, contestants: list[Contestant], slice_s: float, number: int) -> None:
-        for position, contestant in enumerate(self._random.sample(contestants, len(contestants))):
-            measured, latencies = load.measure(contestant, slice_s, number, position)
-            self._folder.append_slice(measured)
-            key = (measured.cell, measured.impl)
-            self._histograms.setdefault(key, LatencyHistogram()).record(latencies)
-            self._progress.slice_ends(measured)
-            if SERVER_ENDED in measured.errors:
-                contestants.remove(contestant)
-        if number % SAVE_EVERY_ROUNDS == SAVE_EVERY_ROUNDS - 1:
-            self._save_histograms()
+    def _started(self, stack: ExitStack, cell: PlannedCell, backend: Server | None) -> Iterator[Contestant]:
+        """Start the servers; one that does not start costs its own figures in this cell, and a slice that says so."""
+        for implementation in self._implementations:
+            try:
+                yield stack.enter_context(self._contestant(implementation, cell, backend))
+            except ServerFailed as failure:
+                self._progress.failed(str(failure))
+                self._folder.append_slice(not_started(cell, implementation.name, self._plan.slice_s))
+
+    def _measure_slice(
+        self, load: LoadSide, contestant: Contestant, slice_s: float, number: int, position: int
+    ) -> Slice:
+        measured, latencies = load.measure(contestant, slice_s, number, position)
+        self._folder.append_slice(measured)
+        histogram = LatencyHistogram()
+        histogram.record(latencies)
+        self._folder.append_histograms({(measured.cell, measured.impl): histogram})
+        self._progress.slice_ends(measured)
+        return measured
 
     def _fitting_slice_s(self, load: LoadSide, contestants: Sequence[Contestant]) -> float:
         """Choose a length that gives the slowest server requests enough, the same for all.
@@ -140,7 +150,3 @@ class Run:
         with ports.reserve(HOST) as address, Server(implementation, placed, [address], folder, name) as server:
             server.wait_ready()
             yield server
-
-    def _save_histograms(self) -> None:
-        self._folder.append_histograms(self._histograms)
-        self._histograms.clear()

@@ -13,6 +13,8 @@ SCHEMA: Final = 1
 
 SERVER_ENDED: Final = "server ended"
 """The kind of error of a slice in which the server's processes were gone."""
+NOT_STARTED: Final = "server did not start"
+"""The kind of error of a slice that there is instead of a server's first."""
 
 Workload = Literal["short", "keepalive", "proxy"]
 Count = Annotated[int, Meta(ge=0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness import __main__
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -15,17 +15,18 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Run the command in this process; returns its status, standard output and standard error."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            __main__.main()
         output = capsys.readouterr()
         return int(ended.value.code or 0), output.out, output.err
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,10 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["compare", "--budget", "fast"], "'fast' is not a time"),
         (["compare", "--budget", "0s"], "'0s' is not a time"),
         (["compare", "--slice", "2h"], "'2h' is not a time"),
-        (["compare", "--seed", "-1"], "--seed"),
+        (["compare", "--seed", "-1"], "'-1' is not a number from 0 to 4294967295"),
+        (["compare", "--workers", "9" * 5000], "is not a number from 1"),
+        (["compare", "--json", ""], "an empty text names no file"),
+        (["compare", "--slice", "60s", "--budget", "1s"], "--budget 1s: 3 cells x 4 implementations x 6 rounds of 60s"),
         (["compare", "--json", "/nosuch/file"], "--json /nosuch/file: cannot be written"),
         (["compare", "--out", "/dev/null/x"], "/dev/null/x: cannot be made"),
         (["compare", "--nosuch"], "--nosuch"),

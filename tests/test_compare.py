@@ -1,6 +1,7 @@
 """The compare command from its first line to its last, as a user runs it."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness import processes
@@ -56,7 +58,7 @@ def comparing(out: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Compare one that keeps the contract with one that does not, under all workloads."""
     out = tmp_path_factory.mktemp("compared")
-    options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "2s", "--slice", "250ms"]
+    options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "10s", "--slice", "250ms"]
     options += ["--concurrency", "20", "--seed", "7"]
     with comparing(out, *options, "--json", str(out / "copy.json")) as running:
         output, progress = running.communicate(timeout=100)
@@ -128,6 +130,7 @@ def test_an_interrupt_ends_all_and_keeps_what_was_measured(number: signal.Signal
 
         assert processes.wait_until(lambda: measuring() or running.poll() is not None, BEGINS_WITHIN_S)
         running.send_signal(number)
+        running.send_signal(number)
         output, _ = running.communicate(timeout=ENDS_WITHIN_S)
     assert running.returncode == 130
     assert "The run was interrupted" in output
@@ -138,6 +141,22 @@ def test_an_interrupt_ends_all_and_keeps_what_was_measured(number: signal.Signal
         json.loads(line)["requests"] for line in (folder / "slices.jsonl").read_text().splitlines()
     )
     assert not left_running(folder)
+
+
+def test_a_generator_that_is_killed_ends_the_run_with_a_report(tmp_path: Path) -> None:
+    with comparing(tmp_path, "--impls", "epoll_raw", "--workloads", "short", "--budget", "60s") as running:
+        assert processes.wait_until(lambda: any(tmp_path.glob("*/slices.jsonl")), BEGINS_WITHIN_S)
+
+        def generators() -> list[int]:
+            return [pid for pid in processes.children(running.pid) if b"loadgen" in command_line(pid)]
+
+        assert processes.wait_until(lambda: bool(generators()), BEGINS_WITHIN_S)
+        os.kill(generators()[0], signal.SIGKILL)
+        output, errors = running.communicate(timeout=ENDS_WITHIN_S)
+    assert running.returncode == 1
+    assert "harness: error: the load generator on CPU" in errors
+    assert "In one sentence" in output
+    assert not left_running(tmp_path)
 
 
 def test_an_interrupt_while_conformance_is_checked_leaves_nothing_running(tmp_path: Path) -> None:
@@ -152,12 +171,11 @@ def test_an_interrupt_while_conformance_is_checked_leaves_nothing_running(tmp_pa
 
 def left_running(directory: Path) -> list[int]:
     """Find servers by the folder that their command line names."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = entry.read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(directory).encode() in line:
-            found.append(int(entry.parent.name))
-    return found
+    return [pid for pid in psutil.pids() if str(directory).encode() in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -119,6 +119,18 @@ def test_a_run_that_was_stopped_at_once_has_an_entry_for_everything() -> None:
         assert_no_figures(one)
 
 
+def test_slices_too_short_to_tell_a_rate_still_tell_cpu_and_latency() -> None:
+    slices = measure(PLAN, BOTH)
+    for piece in slices:
+        if piece.impl == "slow" and piece.round % 2:
+            msgspec.structs.force_setattr(piece, "window_requests", 0)
+    found = entry(summarise(PLAN, slices), "slow")
+    assert found.verdict == verdicts.NO_DATA
+    assert (found.throughput_rps, found.ratio) == (Estimate(), Estimate())
+    assert found.cpu_us_per_request.total is not None
+    assert found.latency_us.p50 is not None
+
+
 def assert_no_figures(found: CellSummary) -> None:
     assert (found.throughput_rps, found.ratio, found.cpu_ratio) == (Estimate(), Estimate(), Estimate())
     assert (found.latency_us, found.cpu_us_per_request) == (LatencyUs(), CpuUsPerRequest())

@@ -468,7 +468,7 @@ def test_stop_ends_the_process_in_the_middle_of_a_job() -> None:
         generator.wait_prepared(ENDS_WITHIN_S)
         generator.begin()
         generator.stop()
-        assert processes.find(pid) is None
+        assert processes.state(pid) is None
         generator.stop()
 
 

@@ -30,7 +30,7 @@ def stored(out: Path, plan: Plan = PLAN) -> Path:
         for piece in SLICES:
             folder.append_slice(piece)
         folder.append_histograms(latencies(plan, {"fast": 5_000, "slow": 7_000}))
-        folder.write_summary(compare(plan, SLICES, {}))
+        results.write_json(folder.path / results.SUMMARY, compare(plan, SLICES, {}))
         return folder.path
 
 

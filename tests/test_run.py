@@ -11,11 +11,11 @@ import pytest
 from harness import plan, processes, results
 from harness.analysis import verdicts
 from harness.analysis.comparison import compare
+from harness.measure import BackendEnded
 from harness.registry import Implementation, find
 from harness.results import RunFolder, StoredRun
-from harness.run import Run
+from harness.run import GIVEN_UP_AFTER_SLICES, Run
 from harness.schema import SERVER_ENDED, Cell, PlannedImplementation, Slice, Summary, Workload
-from harness.servers import ServerFailed
 from harness.testbed.loopback import place
 
 [REFERENCE] = find("epoll_raw")
@@ -30,9 +30,14 @@ class Watch:
 
     def __init__(self, on_slice: Callable[[Slice], None]) -> None:
         self.slice_ends = on_slice
+        self.failures: list[str] = []
 
     def cell_begins(self, cell: Cell, rounds: int, slice_s: float, implementations: int) -> None:
         """Let it begin."""
+
+    def failed(self, what: str) -> None:
+        """Keep it for the test."""
+        self.failures.append(what)
 
 
 def measure(
@@ -47,12 +52,13 @@ def measure(
         [PlannedImplementation(name=one.name, argv=one.argv, conformant=True) for one in implementations],
         cells,
         reference=implementations[0].name,
-        budget_s=0.1,
+        budget_s=len(cells) * len(implementations) * ROUNDS * SLICE_S,
         slice_s=SLICE_S,
-        seed=7,
+        seed=8,
     )
+    watch = Watch(on_slice)
     with RunFolder.create(directory, planned) as folder, suppress(KeyboardInterrupt):
-        Run(planned, {one.name: one for one in implementations}, REFERENCE, folder, Watch(on_slice)).measure()
+        Run(planned, {one.name: one for one in implementations}, REFERENCE, folder, watch).measure()
     return results.load(folder.path)
 
 
@@ -97,12 +103,12 @@ def test_a_server_that_is_killed_costs_its_own_figures_only(tmp_path: Path) -> N
     assert len([piece for piece in stored.slices if piece.impl == "epoll_raw"]) == 2 * ROUNDS
 
 
-def servers_of(directory: Path) -> list[int]:
-    """Find the process of the twin that was started here, by the log file on its command line."""
+def servers_of(directory: Path, name: str = "twin") -> list[int]:
+    """Find the process of a server that was started here, by the log file on its command line."""
     return [
         pid
         for pid in processes.children(os.getpid())
-        if f"{directory}" in (line := Path(f"/proc/{pid}/cmdline").read_text()) and "twin.log" in line
+        if f"{directory}" in (line := Path(f"/proc/{pid}/cmdline").read_text()) and f"{name}.log" in line
     ]
 
 
@@ -116,7 +122,34 @@ def test_what_was_measured_before_an_interrupt_is_kept(tmp_path: Path) -> None:
     assert stored.histograms["short/w1/c20", "epoll_raw"].total > 0
 
 
-def test_a_server_that_does_not_start_is_named(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_costs_its_own_figures_only(tmp_path: Path) -> None:
     [broken] = find("none", ["broken=false"])
-    with pytest.raises(ServerFailed, match="broken ended before it answered"):
-        measure(tmp_path, [REFERENCE, broken], ("short",))
+    stored = measure(tmp_path, [REFERENCE, broken], ("short", "keepalive"))
+    cells = {(cell.impl, cell.workload): cell for cell in sum_up(stored).cells}
+    for workload in ("short", "keepalive"):
+        assert cells["broken", workload].verdict == verdicts.FAILED
+        assert cells["broken", workload].evidence == "0 correct replies and 1 error: 1 server did not start"
+        assert cells["epoll_raw", workload].requests > 0
+
+
+def test_a_server_that_stops_answering_gets_no_more_slices(tmp_path: Path) -> None:
+    def suspend_twin(measured: Slice) -> None:
+        if (measured.impl, measured.round) == ("twin", 0):
+            [parent] = servers_of(tmp_path)
+            [worker] = processes.children(parent)
+            os.kill(worker, signal.SIGSTOP)
+
+    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), suspend_twin)
+    slices = [piece for piece in stored.slices if piece.impl == "twin"]
+    assert [bool(piece.requests) for piece in slices] == [True, *[False] * GIVEN_UP_AFTER_SLICES]
+    assert {cell.impl: cell.verdict for cell in sum_up(stored).cells}["twin"] == verdicts.FAILED
+
+
+def test_without_its_backend_a_proxy_is_not_blamed(tmp_path: Path) -> None:
+    def kill_backend(measured: Slice) -> None:
+        if measured.round == 1:
+            [parent] = servers_of(tmp_path, "backend")
+            os.kill(parent, signal.SIGKILL)
+
+    with pytest.raises(BackendEnded, match="the backend's processes have ended"):
+        measure(tmp_path, [REFERENCE], ("proxy",), kill_backend)

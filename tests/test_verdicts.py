@@ -123,7 +123,7 @@ def test_server_bound_is_never_claimed_beside_doubt(
         ({"a": verdicts.CLIENT_BOUND, "b": verdicts.SERVER_BOUND}, "the generator was the limit for a"),
         (
             {"a": verdicts.CLIENT_BOUND, "b": verdicts.UNSATURATED, "c": verdicts.CLIENT_BOUND},
-            "the generator was the limit for a, c and the server had time to spare for b",
+            "the generator was the limit for a, c and no side's CPU was busy enough to be the limit for b",
         ),
     ],
 )

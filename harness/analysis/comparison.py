@@ -85,13 +85,15 @@ class _Field:
             evidence=verdict.evidence,
             errors_by_kind=dict(own.errors),
         )
-        if own.lack:
+        if len(own.slices) < stats.FEWEST_ROUNDS:
             return summary
+        # Slices that are too short to tell a rate still have latencies and CPU times.
+        rates_rps = {} if own.lack else own.rates_rps
         return msgspec.structs.replace(
             summary,
-            rounds=len(own.rates_rps),
-            throughput_rps=stats.mean(list(own.rates_rps.values()), self._draws("throughput", impl.name)),
-            ratio=self._ratio("throughput", impl.name, own.rates_rps, self.reference.rates_rps),
+            rounds=len(rates_rps),
+            throughput_rps=stats.mean(list(rates_rps.values()), self._draws("throughput", impl.name)),
+            ratio=self._ratio("throughput", impl.name, rates_rps, self.reference.rates_rps),
             latency_us=latency.percentiles_us() if latency else LatencyUs(),
             cpu_us_per_request=own.cpu_us_per_request(),
             cpu_ratio=self._ratio("cpu", impl.name, own.cpu_us, self.reference.cpu_us),

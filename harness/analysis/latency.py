@@ -2,7 +2,6 @@
 
 import binascii
 import zlib
-from collections.abc import MutableMapping
 from typing import Any, Final, Self
 
 import numpy as np
@@ -89,7 +88,3 @@ class LatencyHistogram:
         used = np.flatnonzero(self.counts)
         if len(used):
             self._histogram.set_internal_tacking_values(int(used[0]), int(used[-1]), int(self.counts.sum()))
-
-
-Histograms = MutableMapping[tuple[str, str], LatencyHistogram]
-"""A histogram for each (cell key, implementation)."""

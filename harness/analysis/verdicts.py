@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.analysis.series import Series
-from harness.schema import SERVER_ENDED, PlannedCell
+from harness.schema import NOT_STARTED, SERVER_ENDED, PlannedCell
 
 BUSY_SHARE = 0.90
 """From here on a CPU counts as the limit."""
@@ -31,7 +31,7 @@ WITHOUT_CLAIM = frozenset({NOT_CONFORMANT, FAILED, NO_DATA})
 _WHY_NOT_BY_THROUGHPUT = {
     SHARED_CPUS: "server and client share CPUs",
     CLIENT_BOUND: "the generator was the limit",
-    UNSATURATED: "the server had time to spare",
+    UNSATURATED: "no side's CPU was busy enough to be the limit",
 }
 
 
@@ -95,10 +95,11 @@ class Load:
 
 def _failed(load: Load) -> str | None:
     errors, requests = load.series.errors, load.series.requests
-    if SERVER_ENDED not in errors and sum(errors.values()) <= MOST_ERRORS_SHARE * requests:
+    if not {SERVER_ENDED, NOT_STARTED} & errors.keys() and sum(errors.values()) <= MOST_ERRORS_SHARE * requests:
         return None
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in errors.items())
-    return f"{requests:,} correct replies and {sum(errors.values()):,} errors: {kinds}"
+    total = sum(errors.values())
+    return f"{requests:,} correct replies and {total:,} {'error' if total == 1 else 'errors'}: {kinds}"
 
 
 def _no_data(load: Load) -> str | None:

@@ -7,6 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from harness.report import figures
 from harness.schema import Cell, Slice
 
 LINE_EVERY_S = 10.0
@@ -65,6 +66,10 @@ class RunProgress:
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
             self._console.print(f"{self._what}, {measured.round + 1} done{self._left()}", highlight=False)
+
+    def failed(self, what: str) -> None:
+        """Tell that a server did not start."""
+        self._console.print(figures.printable(what), highlight=False, markup=False, soft_wrap=True)
 
     def _done(self) -> float:
         return self._begun - 1 + self._slices / self._slices_of_cell

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
+
 from harness import processes
 from harness.conformance.case import Section
 from harness.conformance.subject import Subject
@@ -84,11 +86,7 @@ def all_serve(subject: Subject) -> None:
 def _suspend(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
 
-    def stopped() -> bool:
-        process = processes.find(pid)
-        return process is None or process.state == "T"
-
-    processes.wait_until(stopped, _SETTLE_S)
+    processes.wait_until(lambda: processes.state(pid) in {None, psutil.STATUS_STOPPED}, _SETTLE_S)
 
 
 def _answers(subject: Subject, server: Server) -> bool:
