@@ -15,7 +15,7 @@ from rich.console import Console
 from harness import environment, plan, processes, results
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.verdicts import FAILED, NOT_CONFORMANT
-from harness.conformance import check_all
+from harness.conformance import CASES, check_all
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
 from harness.loadgen import GeneratorFailed
@@ -147,7 +147,8 @@ def _check_writable(file: Path | None) -> None:
 
 
 def _check(request: Request, folder: RunFolder, console: Console) -> Mapping[str, Sequence[Verdict]]:
-    with ConformanceProgress(console, [one.name for one in request.implementations]) as progress:
+    names = [one.name for one in request.implementations]
+    with ConformanceProgress(console, names, len({case.id for case in CASES})) as progress:
         return check_all(request.implementations, folder.path / "conformance", progress.verdict)
 
 

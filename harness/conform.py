@@ -26,7 +26,8 @@ def conform(
     for wanted in only:
         if wanted not in known:
             raise BadInput(f"--case {wanted}: no such obligation; CONTRACT.md lists them")
-    with report.ConformanceProgress(progress, [one.name for one in implementations]) as shown:
+    names = [one.name for one in implementations]
+    with report.ConformanceProgress(progress, names, len(only or known)) as shown:
         verdicts = check_all(implementations, directory, shown.verdict, only or None)
     output.print(report.render(verdicts), highlight=False, markup=False, soft_wrap=True)
     return not any(verdict.outcome == "failed" for found in verdicts.values() for verdict in found)

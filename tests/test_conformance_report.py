@@ -27,7 +27,7 @@ def test_the_report_has_a_grid_the_reasons_and_the_sums() -> None:
 
 def test_progress_tells_each_failure_once() -> None:
     output = io.StringIO()
-    with ConformanceProgress(Console(file=output, width=200), ["one"]) as progress:
+    with ConformanceProgress(Console(file=output, width=200), ["one"], 3) as progress:
         for verdict in (KEPT, ALSO_BROKEN, BROKEN):
             progress.verdict("one", verdict)
     lines = output.getvalue().splitlines()

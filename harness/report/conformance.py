@@ -12,6 +12,7 @@ from rich.status import Status
 from tabulate import tabulate
 
 from harness.conformance.verdict import Outcome, Verdict, together
+from harness.report import figures
 
 _MARKS: Final[dict[Outcome, str]] = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
@@ -19,8 +20,9 @@ _MARKS: Final[dict[Outcome, str]] = {"passed": "ok", "failed": "FAILED", "skippe
 class ConformanceProgress:
     """Shows verdicts as they come in: a line for each that did not pass, on a terminal a count; a context manager."""
 
-    def __init__(self, console: Console, implementations: Sequence[str]) -> None:
+    def __init__(self, console: Console, implementations: Sequence[str], obligations: int) -> None:
         self._console = console
+        self._obligations = obligations
         self._counts = {name: Counter[Outcome]() for name in implementations}
         self._told: set[tuple[str, str]] = set()
         """What was given as a reason before: a server that does not start has the same for everything."""
@@ -31,6 +33,9 @@ class ConformanceProgress:
         if self._console.is_terminal:
             self._status = self._console.status(self._text())
             self._status.start()
+        else:
+            what = f"{figures.plural(self._obligations, 'obligation')} of {figures.listing(list(self._counts))}"
+            self._console.print(f"Checking {what}: about half a minute", highlight=False)
         return self
 
     def __exit__(
@@ -59,7 +64,7 @@ class ConformanceProgress:
         for name, counts in self._counts.items():
             broken = f" ({counts['failed']} broken)" if counts["failed"] else ""
             told.append(f"{escape(name)} {counts.total()}{broken}")
-        return f"Obligations checked: {', '.join(told)}"
+        return f"Obligations checked, of {self._obligations}: {', '.join(told)}"
 
 
 def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from harness.report import figures
 from harness.schema import Cell, Slice
@@ -26,12 +27,11 @@ class RunProgress:
         self._started_s = time.monotonic()
         self._told_s = self._started_s
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
         )
@@ -55,14 +55,13 @@ class RunProgress:
         self._slices, self._slices_of_cell = 0, max(1, rounds * implementations)
         self._what = f"{cell.key}: {rounds} rounds of {slice_s * 1000:.0f} ms each"
         self._told_s = time.monotonic()
-        if self._task is None:
-            self._console.print(f"{self._what}{self._left()}", highlight=False)
+        self._console.print(f"{self._what}{'' if self._task is not None else self._left()}", highlight=False)
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
         self._slices += 1
         if self._task is not None:
-            self._bar.update(self._task, completed=self._done(), description=f"{self._what}, {measured.impl:<12}")
+            self._bar.update(self._task, completed=self._done(), description=f"{measured.cell} {measured.impl:<10}")
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
             self._console.print(f"{self._what}, {measured.round + 1} done{self._left()}", highlight=False)

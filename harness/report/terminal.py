@@ -30,6 +30,10 @@ def render(summary: Summary) -> str:
     """Return the report: a table for each cell, then the sentence."""
     parts = [_table(summary, cell) for cell in dict.fromkeys(entry.cell for entry in summary.cells)]
     parts.append(figures.wrap(_LEGEND.format(reference=figures.printable(summary.reference)), WIDTH))
+    if all(entry.ratio.value is None for entry in summary.cells if entry.impl == summary.reference):
+        parts.append(
+            f"There are no ratios, because the reference, {figures.printable(summary.reference)}, has no figures."
+        )
     if summary.interrupted:
         parts.append("The run was interrupted: these are the figures of what was measured until then.")
     parts.append(sentence(summary, WIDTH))
