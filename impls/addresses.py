@@ -8,6 +8,7 @@ MAX_ADDRESSES = 32
 
 
 MAX_PORT = 65535
+MAX_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,17 @@ def resolve(text: str) -> Address:
 
 def split(text: str) -> tuple[str, int]:
     """Split ``HOST:PORT`` at its last colon. Raises ValueError."""
+    if any(char.isspace() for char in text):
+        raise ValueError("give one IP:PORT, and the next one apart")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ValueError("an IPv6 address stands in brackets, as in [::1]:80")
+    if host == "*":
+        raise ValueError("give 0.0.0.0:PORT or [::]:PORT for all addresses")
     if not colon or not host:
         raise ValueError("give IP:PORT, as in 127.0.0.1:8080 or [::1]:8080")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= MAX_PORT):
+    if not (port.isascii() and port.isdigit() and len(port) <= MAX_DIGITS and 1 <= int(port) <= MAX_PORT):
         raise ValueError(f"port {port!r} is not a number from 1 to {MAX_PORT}")
     return host, int(port)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from impls import __version__, cpus
 from impls.addresses import MAX_ADDRESSES, Address, resolve
+from impls.console import say
 
 BODY = b"<html><body><h1>200 OK</h1><p>percore answers</p></body></html>"
 
@@ -35,6 +36,7 @@ RELAY_SIZE = 65536
 BACKLOG = 8192
 """What listen(2) is asked for; the kernel caps it at net.core.somaxconn."""
 MAX_WORKERS = 4096
+MAX_DIGITS = 9
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 0.01, 86400
 DEFAULT_LISTEN = "0.0.0.0:80"
 DEFAULT_LOG = "./demo.log"
@@ -92,7 +94,8 @@ def parse(argv: Sequence[str], name: str, library: str) -> Options:
 
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        say(f"{self.prog}: error: {message}")
+        self.exit(2)
 
 
 class _Version(argparse.Action):
@@ -180,15 +183,19 @@ def _addresses(flag: str, texts: Sequence[str]) -> tuple[Address, ...]:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
+    if not (_is_number(text) and 1 <= int(text) <= MAX_WORKERS):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers from 1 to {MAX_WORKERS}")
     return int(text)
 
 
 def _cpu(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not _is_number(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a CPU, as in 0")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def _seconds(text: str) -> float:

@@ -15,12 +15,18 @@ class Log:
         self._origin = origin
         self._last_s: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
+        self._lost = 0
 
     def line(self, text: str) -> None:
-        """Write one line with time and origin."""
+        """Write one line with time and origin. Where it cannot be written it is lost, and the next one says so."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        os.write(self.fd, f"{stamp}.{int(now % 1 * 1000):03d}Z {self._origin}: {text}\n".encode())
+        lost = f"({self._lost} lines before this one could not be written) " if self._lost else ""
+        try:
+            os.write(self.fd, f"{stamp}.{int(now % 1 * 1000):03d}Z {self._origin}: {lost}{text}\n".encode())
+            self._lost = 0
+        except OSError:
+            self._lost += 1
 
     def problem(self, text: str) -> None:
         """Write a line that may come thousands of times a second: at most once a second, with the number left out."""

@@ -11,12 +11,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from impls import contract, counters
+from impls.console import open_missing_streams, say
 from impls.contract import Options
-from impls.counters import Row
 from impls.listeners import open_listeners
 from impls.log import Log
 from impls.statistics import Statistics
@@ -29,45 +29,38 @@ _KILL_AFTER_S = contract.STOP_WITHIN_S / 2
 
 def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = None) -> NoReturn:
     """Run ``python -m impls.NAME``; ``library`` is what ``--version`` says it stands on."""
+    open_missing_streams()
     options = contract.parse(sys.argv[1:] if argv is None else argv, name, library)
     try:
-        log_fd = _open_log(options.log_file)
         listeners = open_listeners(options.listen)
+        log_fd = _open_log(options.log_file)
     except ValueError as error:
-        sys.exit(_say(name, f"error: {error}", status=2))
+        say(f"impls.{name}: error: {error}")
+        sys.exit(2)
     _raise_open_files_limit()
     # Signals stay blocked and are fetched in turn: no handler, so none can come at a bad moment. Blocked
     # before the fork, so that a worker which ends at once is not missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     rows = counters.rows(len(options.cpus))
     workers: dict[int, int] = {}
-    for index, cpu in enumerate(options.cpus):
-        log = Log(log_fd, f"worker {index}")
-        workers[_fork(serve, Worker(index, cpu, listeners, options, rows[index], log))] = index
-    for listener in listeners:
-        listener.close()
-    _say(name, _introduction(options))
-    status = 1
+    statistics = Statistics(rows, options.cpus, verbose=options.verbose)
     try:
-        status = _watch(name, options, rows, workers)
+        for index, cpu in enumerate(options.cpus):
+            log = Log(log_fd, f"worker {index}")
+            workers[_fork(serve, Worker(index, cpu, listeners, options, rows[index], log))] = index
+        for listener in listeners:
+            listener.close()
+        say(f"impls.{name}: {_introduction(options)}")
+        dead = _watch(statistics, workers)
+    except OSError as error:
+        dead = f"worker {len(workers)} could not be started: {error.strerror}"
     finally:
         _stop(workers)
-    sys.exit(status)
-
-
-def _say(name: str, text: str, status: int = 0) -> int:
-    sys.stderr.write(f"impls.{name}: {text}\n")
-    sys.stderr.flush()
-    return status
-
-
-def _print_all(lines: Iterable[str]) -> None:
-    try:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
-        sys.stderr.flush()
-    except BrokenPipeError:
-        # Whoever read the statistics has gone, which is no reason to stop serving.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for line in statistics.rest():
+        say(line)
+    if dead:
+        say(f"impls.{name}: error: {dead}; all were ended; see {options.log_file}")
+    sys.exit(1 if dead else 0)
 
 
 def _introduction(options: Options) -> str:
@@ -79,7 +72,8 @@ def _introduction(options: Options) -> str:
 
 def _open_log(path: str) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Without O_NONBLOCK, to open a pipe that nobody reads would wait for somebody who does.
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ValueError(f"-o {path}: cannot be written: {reason}; name a file in a folder that can be") from None
@@ -96,15 +90,15 @@ def _fork(serve: Serve, worker: Worker) -> int:
     pid = os.fork()
     if pid:
         return pid
-    status = 1
     try:
         _become_worker(parent, worker)
         serve(worker)
+        worker.log.line("error: serve() has returned")
     except BaseException:  # noqa: BLE001  nothing may return into the parent's code; the log and the status tell
         traceback.print_exc()
         sys.stderr.flush()
     finally:
-        os._exit(status)
+        os._exit(1)
 
 
 def _become_worker(parent: int, worker: Worker) -> None:
@@ -125,23 +119,23 @@ def _become_worker(parent: int, worker: Worker) -> None:
     gc.freeze()
 
 
-def _watch(name: str, options: Options, rows: Sequence[Row], workers: dict[int, int]) -> int:
-    """Print statistics until a signal asks to end (0) or a worker dies (1)."""
-    statistics = Statistics(rows, options.cpus, verbose=options.verbose)
-    last = time.monotonic()
+def _watch(statistics: Statistics, workers: dict[int, int]) -> str | None:
+    """Print statistics every second until a signal asks to end, or return what has happened to a worker."""
+    due_s = time.monotonic() + 1.0
     while True:
-        wait = last + 1.0 - time.monotonic()
-        received = signal.sigtimedwait(_WATCHED, wait) if wait > 0 else None
-        if received is None:
-            now = time.monotonic()
-            _print_all(statistics.lines(now - last))
-            last = now
-        elif received.si_signo == signal.SIGCHLD:
-            dead = _reap(workers)
-            if dead:
-                return _say(name, f"error: {dead}; ending all; see {options.log_file}", status=1)
-        else:
-            return 0
+        wait_s = due_s - time.monotonic()
+        if wait_s <= 0:
+            for line in statistics.lines():
+                say(line)
+            due_s = max(due_s + 1.0, time.monotonic())
+            continue
+        # After SIGSTOP and SIGCONT it may return a signal that there was not (CPython 3.11, signal_sigtimedwait_impl).
+        received = signal.sigtimedwait(_WATCHED, wait_s)
+        number = received.si_signo if received else None
+        if number == signal.SIGCHLD and (dead := _reap(workers)):
+            return dead
+        if number in (signal.SIGINT, signal.SIGTERM):
+            return None
 
 
 def _reap(workers: dict[int, int]) -> str | None:

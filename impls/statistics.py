@@ -15,8 +15,8 @@ class Statistics:
         self._verbose = verbose
         self._before = [list(row) for row in rows]
 
-    def lines(self, elapsed_s: float) -> Iterator[str]:
-        """Yield the lines for the ``elapsed_s`` seconds since the last call: workers' with -v, then the total."""
+    def lines(self) -> Iterator[str]:
+        """Yield the lines for the second since the last call: workers' with -v, then the total."""
         requests = 0
         for i, row in enumerate(self._rows):
             now = list(row)
@@ -27,13 +27,21 @@ class Statistics:
             requests += delta[counters.REQUESTS]
             if self._verbose:
                 yield f"worker {i} cpu {self._cpus[i]} {_describe(delta, now)}"
-        yield f"Request/s {round(requests / elapsed_s)}"
+        # A count and not a rate, so that the seconds add up to what was answered.
+        yield f"Request/s {requests}"
+
+    def rest(self) -> Iterator[str]:
+        """Yield the lines for what has been answered since the last ones, if anything."""
+        counted = sum(row[counters.REQUESTS] for row in self._rows)
+        if counted > sum(before[counters.REQUESTS] for before in self._before):
+            yield from self.lines()
 
 
 def _describe(delta: list[int], now: list[int]) -> str:
     busy_polls = delta[counters.POLLS] - delta[counters.EMPTY_POLLS]
     if busy_polls > 0:
         mean = delta[counters.EVENTS] / busy_polls
+        # An extreme may have been lost to the race that counters.py tells of; then the mean bounds it.
         events = f"{min(now[counters.EVENTS_MIN], int(mean))}/{mean:.1f}/{max(now[counters.EVENTS_MAX], int(mean))}"
     else:
         events = "-/-/-"

@@ -9,10 +9,10 @@ def test_figures_are_those_of_the_last_interval() -> None:
     statistics = Statistics(rows, (3, 4), verbose=False)
     rows[0][counters.REQUESTS] += 10
     rows[1][counters.REQUESTS] += 5
-    assert list(statistics.lines(1.0)) == ["Request/s 15"]
+    assert list(statistics.lines()) == ["Request/s 15"]
     rows[1][counters.REQUESTS] += 7
-    assert list(statistics.lines(2.0)) == ["Request/s 4"]
-    assert list(statistics.lines(1.0)) == ["Request/s 0"]
+    assert list(statistics.lines()) == ["Request/s 7"]
+    assert list(statistics.lines()) == ["Request/s 0"]
 
 
 def test_verbose_lines_precede_the_total() -> None:
@@ -23,7 +23,7 @@ def test_verbose_lines_precede_the_total() -> None:
     for events in (1, 0, 5):
         counters.record_poll(rows[0], events)
     rows[0][counters.ERROR_BACKEND_TIMEOUT] += 1
-    first, second, total = statistics.lines(1.0)
+    first, second, total = statistics.lines()
     assert first == (
         "worker 0 cpu 3 requests 6 accepted 2 events/poll 1/3.0/5 empty_polls 1 errors "
         "accept=0 read=0 write=0 backend_refused=0 backend_timeout=1 backend_broken=0"
@@ -37,7 +37,7 @@ def test_minimum_and_maximum_begin_anew_each_interval() -> None:
     statistics = Statistics(rows, (0,), verbose=True)
     counters.record_poll(rows[0], 1)
     counters.record_poll(rows[0], 64)
-    list(statistics.lines(1.0))
+    list(statistics.lines())
     counters.record_poll(rows[0], 7)
-    line, _ = statistics.lines(1.0)
+    line, _ = statistics.lines()
     assert "events/poll 7/7.0/7 " in line

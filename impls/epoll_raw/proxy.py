@@ -28,7 +28,7 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
-from impls.epoll_raw.accept import acceptor
+from impls.epoll_raw.accept import Listeners
 from impls.framing import ReplyFraming
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
@@ -40,6 +40,7 @@ TURN_READS = 16
 """Reads of one side before the other connections have their turn."""
 
 _T = TypeVar("_T")
+_GONE = select.EPOLLHUP | select.EPOLLERR
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ARRIVED = select.EPOLLIN | _ENDED
 _READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -66,7 +67,9 @@ class _Side:
 class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
-    __slots__ = ("address", "backend", "client", "connected", "framing", "half_closed", "over", "owed", "untried")
+    __slots__ = (
+        "address", "backend", "client", "connected", "framing", "half_closed", "over", "owed", "received", "untried"
+    )  # fmt: skip
 
     def __init__(self, fd: int) -> None:
         self.client = _Side(fd, self, writes_reported=False)
@@ -78,6 +81,8 @@ class _Pair:
         self.framing = ReplyFraming()
         self.owed = False
         """A request was received whose reply is not complete."""
+        self.received = 0
+        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
         self.half_closed = False
         """The client has ended its stream; the backend is told when it has got all."""
         self.over = False
@@ -97,10 +102,7 @@ class _Relay:
         self._debug = worker.options.debug
         self._backends = Backends(worker.options.backends)
         self._epoll = select.epoll()
-        self._accepts: dict[int, Callable[[], int | None]] = {}
-        for listener in worker.listeners:
-            self._accepts[listener.fileno()] = acceptor(worker, listener)
-            self._epoll.register(listener, select.EPOLLIN)
+        self._listeners = Listeners(worker, self._epoll)
         self._sides: dict[int, _Side] = {}
         self._to_close: list[int] = []
         self._unfinished: list[_Side] = []
@@ -112,11 +114,11 @@ class _Relay:
         self._now = time.monotonic()
 
     def run(self) -> None:
-        poll, accepts, sides, to_close = self._epoll.poll, self._accepts, self._sides, self._to_close
+        poll, accepts, sides, to_close = self._epoll.poll, self._listeners.accepts, self._sides, self._to_close
         row, verbose = self._row, self._options.verbose
         next_tick = self._now
         while True:
-            timed = self._connecting or self._watched or self._lingering
+            timed = self._connecting or self._watched or self._lingering or self._listeners
             events = poll(0 if self._unfinished else TICK_S if timed else -1, MAX_EVENTS)
             self._now = time.monotonic()
             unfinished, self._unfinished = self._unfinished, []
@@ -128,12 +130,12 @@ class _Relay:
                     self._accept(accepts[fd])
                 elif fd in sides:
                     self._handle(sides[fd], event)
-            for fd in to_close:
-                os.close(fd)
-            to_close.clear()
             if timed and self._now >= next_tick:
                 next_tick = self._now + TICK_S
                 self._expire()
+            for fd in to_close:
+                os.close(fd)
+            to_close.clear()
             if verbose:
                 counters.record_poll(row, len(events))
 
@@ -156,6 +158,10 @@ class _Relay:
             self._flush(side)
         if side.readable and side.is_open:
             self._read(side)
+        if event & _GONE and side is pair.client and side.is_open and not pair.over:
+            # Reset after it had ended its stream: a read returns just the end once more.
+            self._row[counters.ERROR_READ] += 1
+            self._abandon(pair)
 
     # Reading, on either side
 
@@ -191,6 +197,7 @@ class _Relay:
                 self._drop(pair.client)
         elif data:
             pair.owed = True
+            pair.received += len(data)
             if pair.backend is None:
                 pair.untried = iter(self._backends.turn())
                 self._connect(pair, data)
@@ -295,7 +302,11 @@ class _Relay:
         """Begin to connect to the next backend that does not refuse at once; the request follows when it accepts."""
         for address in pair.untried:
             pair.address = address
-            connection = open_backend_socket(address)
+            try:
+                connection = open_backend_socket(address)
+            except OSError as error:
+                self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                continue
             result = connection.connect_ex((address.host, address.port))
             if result not in (0, errno.EINPROGRESS):
                 connection.close()
@@ -376,7 +387,7 @@ class _Relay:
     def _close_client(self, pair: _Pair) -> None:
         """Close the client, or while it may have sent what nobody read, end the stream and read on (RFC 9112, 9.6)."""
         client = pair.client
-        if client.readable:
+        if client.readable or (pair.received >= RELAY_SIZE and not pair.half_closed):
             self._end_sending(client)
             self._lingering[client] = self._now
             self._unfinished.append(client)
@@ -399,7 +410,8 @@ class _Relay:
                 self._log.closed(side.fd)
 
     def _expire(self) -> None:
-        """End what has reached its time limit."""
+        """End what has reached its time limit, and wake listeners that rest."""
+        self._listeners.wake()
         for pair in self._overdue(self._connecting, self._options.connect_timeout_s):
             self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
             self._end(pair, GATEWAY_TIMEOUT)

@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from impls import counters
 from impls.contract import LINGER_S, READ_SIZE
-from impls.epoll_raw.accept import acceptor
+from impls.epoll_raw.accept import REST_S, Listeners
 from impls.epoll_raw.proxy import relay
 from impls.worker import Worker
 
@@ -49,9 +49,6 @@ def answer(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a call
     epoll = select.epoll()
     handlers: dict[int, Callable[[], None]] = {}
     rare = _Rare(worker, epoll, handlers)
-    for listener in worker.listeners:
-        handlers[listener.fileno()] = rare.accepting(listener)
-        epoll.register(listener, select.EPOLLIN)
     poll, read, write, close = epoll.poll, os.read, os.write, os.close
 
     while True:
@@ -89,7 +86,7 @@ def answer(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a call
             close(fd)
             if debug:
                 log.closed(fd)
-        if rare.lingering:
+        if rare.wait_s >= 0:
             rare.expire()
         row[counters.REQUESTS] += requests
         if verbose:
@@ -103,19 +100,23 @@ class _Rare:
         self._worker = worker
         self._epoll = epoll
         self._handlers = handlers
+        self._listeners = Listeners(worker, epoll)
+        for fd, accept in self._listeners.accepts.items():
+            handlers[fd] = self._accepting(accept)
         self.wait_s = -1.0
-        """How long the poll may wait: without end, but for connections that linger."""
-        self.lingering: dict[int, float] = {}
+        """How long the poll may wait: without end, but for connections that linger and listeners that rest."""
+        self._lingering: dict[int, float] = {}
         """Descriptor to deadline, the earliest first."""
 
-    def accepting(self, listener: socket.socket) -> Callable[[], None]:
+    def _accepting(self, accept: Callable[[], int | None]) -> Callable[[], None]:
         """Make the handler of a listener."""
-        accept, register, readable = acceptor(self._worker, listener), self._epoll.register, select.EPOLLIN
-        keepalive = self._worker.options.keepalive
+        register, readable, keepalive = self._epoll.register, select.EPOLLIN, self._worker.options.keepalive
 
         def handler() -> None:
             fd = accept()
             if fd is None:
+                if self._listeners:
+                    self.wait_s = REST_S
                 return
             if keepalive:
                 # Only a kept connection can fill its send buffer. Where one reply is all there is, neither
@@ -168,22 +169,22 @@ class _Rare:
         connection.detach()
         os.set_blocking(fd, False)
         self._handlers[fd] = lambda: self._discard(fd)
-        self.lingering[fd] = time.monotonic() + LINGER_S
-        self.wait_s = LINGER_S
+        self._lingering[fd] = time.monotonic() + LINGER_S
+        self.wait_s = REST_S
 
     def expire(self) -> None:
-        """Close connections that have lingered long enough."""
+        """Close connections that have lingered long enough, and wake listeners."""
+        self._listeners.wake()
         now = time.monotonic()
-        for fd, deadline in list(self.lingering.items()):
+        for fd, deadline in list(self._lingering.items()):
             if now < deadline:
                 break
             self._end_lingering(fd)
             self._close(fd)
+        self.wait_s = REST_S if self._lingering or self._listeners else -1.0
 
     def _end_lingering(self, fd: int) -> None:
-        del self._handlers[fd], self.lingering[fd]
-        if not self.lingering:
-            self.wait_s = -1.0
+        del self._handlers[fd], self._lingering[fd]
 
     def _discard(self, fd: int) -> None:
         try:

@@ -17,8 +17,9 @@ def linger(connection: Connection, log: Log | None) -> None:
     """
     connection.shutdown(socket.SHUT_WR)
     with gevent.Timeout(LINGER_S, exception=False):  # type: ignore[arg-type]  # False, as documented: just go on
-        data = b"?"
-        while data:
+        while True:
             data = connection.recv(READ_SIZE)
             if log:
                 log.read(connection.fileno(), data)
+            if not data:
+                return

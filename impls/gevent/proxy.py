@@ -41,8 +41,9 @@ class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "_address", "_backend", "_backends", "_client", "_debug", "_delivering", "_forwarder", "_framing",
-        "_half_closed", "_keepalive", "_late", "_log", "_options", "_over", "_owed", "_row", "_timer", "_unread",
+        "_address", "_backend", "_backends", "_client", "_debug", "_delivering", "_failing", "_forwarder", "_framing",
+        "_half_closed", "_keepalive", "_late", "_log", "_options", "_over", "_owed", "_received", "_row", "_timer",
+        "_unread",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, backends: Backends, client: Connection) -> None:
@@ -66,38 +67,38 @@ class _Pair:
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
+        self._received = 0
+        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
+        self._failing = counters.ERROR_READ
+        """The counter of what is done with the client now, should it fail."""
         self._forwarder: gevent.Greenlet[..., None] | None = None
 
     def run(self) -> None:
         """Relay until the exchange has ended and the client has taken all of it."""
         client = self._client
         fd = client.fileno()
-        kind = counters.ERROR_READ
         try:
             request = client.recv(RELAY_SIZE)
             if self._debug:
                 self._log.read(fd, request)
             if request:
-                self._unread = len(request) == RELAY_SIZE
-                last = self._exchange(request)
-                if last:
-                    kind = counters.ERROR_WRITE
-                    self._send_all(client, last)
-                if self._unread:
-                    kind = counters.ERROR_READ
+                self._received = len(request)
+                self._exchange(request)
+                if (self._unread or self._received >= RELAY_SIZE) and not self._half_closed:
+                    self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
                     linger(client, self._log if self._debug else None)
         except OSError as error:
-            self._row[kind] += 1
+            self._row[self._failing] += 1
             if self._debug:
                 self._log.line(f"error {fd} {error.strerror}")
         client.close()
         if self._debug:
             self._log.closed(fd)
 
-    def _exchange(self, request: bytes) -> bytes:
-        """Relay with the first backend that accepts; return what the client must still be sent."""
+    def _exchange(self, request: bytes) -> None:
+        """Relay with the first backend that accepts, until the client has got all."""
         for address in self._backends.turn():
             self._address = address
             try:
@@ -109,16 +110,25 @@ class _Pair:
                 unconnected.family, unconnected.type, unconnected.proto, fileno=unconnected.detach()
             )
             fd = self._backend.fileno()
-            last = self._exchange_with(self._backend, request)
-            self._backend.close()
-            if self._debug:
-                self._log.closed(fd)
+            try:
+                last = self._exchange_with(self._backend, request)
+                if last:
+                    self._send_last(last)
+            finally:
+                self._backend.close()
+                if self._debug:
+                    self._log.closed(fd)
             if last is not None:
-                return last
+                return
         self._unread = True
-        return BAD_GATEWAY
+        self._send_last(BAD_GATEWAY)
+
+    def _send_last(self, data: bytes) -> None:
+        self._failing = counters.ERROR_WRITE
+        self._send_all(self._client, data)
 
     def _exchange_with(self, backend: Connection, request: bytes) -> bytes | None:
+        """Return what the client must still be sent; None when the backend has refused."""
         address, limit_s = self._address, self._options.reply_timeout_s
         backend.settimeout(self._options.connect_timeout_s)
         try:
@@ -164,12 +174,12 @@ class _Pair:
                 self._notice_reset()
                 return
             self._owed = True
-            self._unread = len(data) == RELAY_SIZE
+            self._received += len(data)
             unsent = data
 
     def _forward(self, backend: Connection, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
-        unread, self._unread = self._unread, True
+        self._unread = True
         try:
             self._send_all(backend, data)
         except OSError as error:
@@ -177,11 +187,10 @@ class _Pair:
             if self._debug and not self._over:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
-        self._unread = unread
+        self._unread = False
         return True
 
     def _forward_end(self, backend: Connection) -> None:
-        self._unread = False
         self._half_closed = True
         try:
             backend.shutdown(socket.SHUT_WR)
@@ -256,13 +265,13 @@ class _Pair:
             number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 self._client_left(OSError(number, os.strerror(number)))
+                return
 
     def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
         """Take an error of the client's connection, unless it is its close, and end the exchange."""
         if self._over:
             return
-        self._over = True
-        self._unread = False
+        self._over = self._half_closed = True
         self._row[kind] += 1
         if self._debug:
             self._log.line(f"error {self._client.fileno()} {error.strerror}")

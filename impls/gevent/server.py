@@ -52,7 +52,10 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
                     log.wrote(fd, sent)
                 while sent < len(reply):
                     # The client does not read its replies: this greenlet alone waits for it.
-                    sent += connection.send(reply[sent:])
+                    more = connection.send(reply[sent:])
+                    sent += more
+                    if debug:
+                        log.wrote(fd, more)
                 kind = counters.ERROR_READ
                 if not keepalive:
                     if len(data) == READ_SIZE:

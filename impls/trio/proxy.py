@@ -34,8 +34,23 @@ class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "_address", "_backends", "_client", "_client_gone", "_debug", "_delivering", "_framing", "_half_closed",
-        "_keepalive", "_log", "_options", "_owed", "_row", "_scope", "_unread",
+        "_address",
+        "_backends",
+        "_client",
+        "_client_gone",
+        "_debug",
+        "_delivering",
+        "_failing",
+        "_framing",
+        "_half_closed",
+        "_keepalive",
+        "_log",
+        "_options",
+        "_owed",
+        "_received",
+        "_row",
+        "_scope",
+        "_unread",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, backends: Backends, client: trio.socket.SocketType) -> None:
@@ -56,35 +71,35 @@ class _Pair:
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
+        self._received = 0
+        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
+        self._failing = counters.ERROR_READ
+        """The counter of what is done with the client now, should it fail."""
 
     async def run(self) -> None:
         """Relay until the exchange has ended and the client has taken all of it."""
         client = self._client
         fd = client.fileno()
-        kind = counters.ERROR_READ
         with client:
             try:
                 request = await client.recv(RELAY_SIZE)
                 if self._debug:
                     self._log.read(fd, request)
                 if request:
-                    self._unread = len(request) == RELAY_SIZE
-                    last = await self._exchange(request)
-                    if last:
-                        kind = counters.ERROR_WRITE
-                        await self._send_all(client, last)
-                    if self._unread:
-                        kind = counters.ERROR_READ
+                    self._received = len(request)
+                    await self._exchange(request)
+                    if (self._unread or self._received >= RELAY_SIZE) and not self._half_closed:
+                        self._failing = counters.ERROR_READ
                         await linger(client, self._log if self._debug else None)
             except OSError as error:
-                self._row[kind] += 1
+                self._row[self._failing] += 1
                 if self._debug:
                     self._log.line(f"error {fd} {error.strerror}")
         if self._debug:
             self._log.closed(fd)
 
-    async def _exchange(self, request: bytes) -> bytes:
-        """Relay with the first backend that accepts; return what the client must still be sent."""
+    async def _exchange(self, request: bytes) -> None:
+        """Relay with the first backend that accepts, until the client has got all."""
         for address in self._backends.turn():
             self._address = address
             try:
@@ -95,14 +110,21 @@ class _Pair:
             with trio.socket.from_stdlib_socket(unconnected) as backend:
                 fd = backend.fileno()
                 last = await self._exchange_with(backend, request)
+                if last:
+                    await self._send_last(last)
             if self._debug:
                 self._log.closed(fd)
             if last is not None:
-                return last
+                return
         self._unread = True
-        return BAD_GATEWAY
+        await self._send_last(BAD_GATEWAY)
+
+    async def _send_last(self, data: bytes) -> None:
+        self._failing = counters.ERROR_WRITE
+        await self._send_all(self._client, data)
 
     async def _exchange_with(self, backend: trio.socket.SocketType, request: bytes) -> bytes | None:
+        """Return what the client must still be sent; None when the backend has refused."""
         address = self._address
         last: bytes | None = None
         late = "did not accept the connection in time"
@@ -138,7 +160,7 @@ class _Pair:
         fd = client.fileno()
         while True:
             if unsent:
-                unread, self._unread = self._unread, True
+                self._unread = True
                 try:
                     await self._send_all(backend, unsent)
                 except OSError as error:
@@ -146,7 +168,7 @@ class _Pair:
                     if self._debug:
                         self._log.line(f"error {backend.fileno()} {error.strerror}")
                     return
-                self._unread = unread
+                self._unread = False
             try:
                 data = await client.recv(RELAY_SIZE)
             except OSError as error:
@@ -158,9 +180,8 @@ class _Pair:
             if not data:
                 break
             self._owed = True
-            self._unread = len(data) == RELAY_SIZE
+            self._received += len(data)
             unsent = data
-        self._unread = False
         self._half_closed = True
         try:
             backend.shutdown(socket.SHUT_WR)
@@ -196,8 +217,7 @@ class _Pair:
                 self._row[counters.ERROR_WRITE] += 1
                 if self._debug:
                     self._log.line(f"error {self._client.fileno()} {error.strerror}")
-                self._client_gone = True
-                self._unread = False
+                self._client_gone = self._half_closed = True
                 return b""
             self._delivering = False
             if self._owed or self._half_closed:
@@ -231,8 +251,7 @@ class _Pair:
         self._row[counters.ERROR_READ] += 1
         if self._debug:
             self._log.line(f"error {self._client.fileno()} {error.strerror}")
-        self._client_gone = True
-        self._unread = False
+        self._client_gone = self._half_closed = True
         self._scope.cancel()
 
     def _watch(self) -> None:

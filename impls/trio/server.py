@@ -57,7 +57,10 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
                         log.wrote(fd, sent)
                     while sent < len(reply):
                         # The client does not read its replies: this task alone waits for it.
-                        sent += await connection.send(reply[sent:])
+                        more = await connection.send(reply[sent:])
+                        sent += more
+                        if debug:
+                            log.wrote(fd, more)
                     kind = counters.ERROR_READ
                     if not keepalive:
                         if len(data) == READ_SIZE:

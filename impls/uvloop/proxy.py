@@ -16,8 +16,10 @@ Why this looks as it does
 import asyncio
 import os
 import socket
+from functools import partial
 
 from impls import counters
+from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
 from impls.framing import ReplyFraming
@@ -25,6 +27,7 @@ from impls.listeners import RESET_ON_CLOSE
 from impls.uvloop.batches import Batches
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
+from impls.uvloop.half_closed import HalfClosed
 from impls.uvloop.listening import listen
 from impls.worker import Worker
 
@@ -54,6 +57,7 @@ class _Relay:
         self.connecting = Deadlines[_Exchange](worker.options.connect_timeout_s, _Exchange.connect_timed_out)
         self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)
         self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
+        self.half_closed = HalfClosed(_Exchange.has_gone)
 
 
 class _Exchange(asyncio.Protocol):
@@ -71,6 +75,7 @@ class _Exchange(asyncio.Protocol):
         "_owed",
         "_paused",
         "_pending",
+        "_received",
         "_relay",
     )
 
@@ -83,6 +88,8 @@ class _Exchange(asyncio.Protocol):
         self._framing = ReplyFraming()
         self._owed = False
         """A request was received whose reply is not complete."""
+        self._received = 0
+        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
         self._half_closed = False
         """The client has ended its stream."""
         self._paused = False
@@ -107,6 +114,7 @@ class _Exchange(asyncio.Protocol):
         if self._over:
             return  # lingering: what comes now is read only so that the close sends no reset
         self._owed = True
+        self._received += len(data)
         if self._backend is not None:
             relay.watched.start(self)
             self._send_request(self._backend, data)
@@ -125,10 +133,22 @@ class _Exchange(asyncio.Protocol):
         if self._over or (self._backend is None and self._connecting is None):
             return False
         self._half_closed = True
+        relay.half_closed.add(self)
         if self._backend is not None:
             relay.watched.start(self)
             self._backend.write_eof()
         return True
+
+    def has_gone(self) -> bool:
+        """Ask whether a client that has ended its stream has reset the connection since: the library reads no more."""
+        number = self._client.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._relay.row[counters.ERROR_READ] += 1
+            if self._relay.debug:
+                self._relay.log.line(f"error {descriptor(self._client)} {os.strerror(number)}")
+            self._abandon()
+            self._client.abort()
+        return bool(number)
 
     def pause_writing(self) -> None:
         """Read nothing from the backend while the client does not take what it sent."""
@@ -162,12 +182,11 @@ class _Exchange(asyncio.Protocol):
             for address in relay.backends.turn():
                 self._address = address
                 relay.connecting.start(self)
+                make = partial(relay.backend_protocol, relay, self, address)
                 try:
-                    await relay.loop.create_connection(
-                        lambda: relay.backend_protocol(relay, self), address.host, address.port
-                    )
+                    await relay.loop.create_connection(make, address.host, address.port)
                 except OSError as error:
-                    self._refused(error)
+                    self._refused(address, error)
                 if self._backend is not None or self._over:
                     return
             self._end(BAD_GATEWAY)
@@ -231,10 +250,10 @@ class _Exchange(asyncio.Protocol):
         else:
             self._end()
 
-    def backend_lost(self, error: Exception) -> None:
+    def backend_lost(self, address: Address, error: Exception) -> None:
         """Take the failure of the backend's connection."""
         if self._backend is None:
-            self._refused(error)
+            self._refused(address, error)
         elif not self._over:
             self.backend_ended(cleanly=False)
 
@@ -276,10 +295,11 @@ class _Exchange(asyncio.Protocol):
             else:
                 self.backend_ended(cleanly=True)
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, address: Address, error: Exception) -> None:
         if not self._over:
             reason = error.strerror if isinstance(error, OSError) else error
-            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {reason}")
+            self._relay.row[counters.ERROR_BACKEND_REFUSED] += 1
+            self._relay.log.problem(f"backend {address} refused: {reason}")
 
     def _backend_failed(self, kind: int, what: str) -> None:
         self._relay.row[kind] += 1
@@ -318,7 +338,7 @@ class _Exchange(asyncio.Protocol):
             client.write(last_words)
             if self._relay.debug:
                 self._relay.log.wrote(descriptor(client), len(last_words))
-        if (last_words or self._paused) and not self._half_closed:
+        if (last_words or self._paused or self._received >= RELAY_SIZE) and not self._half_closed:
             # The client may have sent, or still be sending, what nobody will read. A close would then send a reset,
             # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).
             client.write_eof()
@@ -332,6 +352,7 @@ class _Exchange(asyncio.Protocol):
         """End the exchange without a word to the client."""
         self._over = True
         self._relay.watched.stop(self)
+        self._relay.half_closed.discard(self)
         if self._backend is not None:
             self._backend.abort()
 
@@ -339,11 +360,12 @@ class _Exchange(asyncio.Protocol):
 class _Backend(asyncio.Protocol):
     """A backend's connection, which tells the exchange what happens to it."""
 
-    __slots__ = ("_exchange", "_relay", "_transport")
+    __slots__ = ("_address", "_exchange", "_relay", "_transport")
 
-    def __init__(self, shared: _Relay, exchange: _Exchange) -> None:
+    def __init__(self, shared: _Relay, exchange: _Exchange, address: Address) -> None:
         self._relay = shared
         self._exchange = exchange
+        self._address = address
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
         self._transport = transport
@@ -369,4 +391,4 @@ class _Backend(asyncio.Protocol):
         if self._relay.debug:
             log_closed(self._relay.log, self._transport, exc)
         if exc is not None:
-            self._exchange.backend_lost(exc)
+            self._exchange.backend_lost(self._address, exc)

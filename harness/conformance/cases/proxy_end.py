@@ -93,12 +93,16 @@ def half_close(subject: Subject) -> None:
     variants=WITH_AND_WITHOUT_KEEPALIVE,
 )
 def client_gone(subject: Subject) -> None:
-    """Reset before the reply, and within it."""
-    for part in (b"", reply_with_length()[:20]):
+    """Reset before the reply, and within it; then by a client that has ended its stream before."""
+    for part, ended in ((b"", False), (reply_with_length()[:20], False), (b"", True)):
         client, call = subject.connect(), subject.call()
         client.send(call.request())
+        if ended:
+            client.end()
         backend = call.accept(client)
         backend.receive(len(call.request()), "the request at the backend")
+        if ended:
+            backend.expect_end("after the request")
         if part:
             backend.send(part)
             client.expect(part, "the first part of the reply")

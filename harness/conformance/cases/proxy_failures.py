@@ -103,6 +103,25 @@ def silent(subject: Subject) -> None:
 
 
 @SECTION.case(
+    "PROXY-504",
+    "a backend that is silent too long gets the client a 504",
+    flags=_HASTY,
+    backends=("live",),
+    server="own",
+    name="within its reply",
+)
+def silent_within_reply(subject: Subject) -> None:
+    """Nothing else happens meanwhile that might wake the worker."""
+    client, call = subject.connect(), subject.call()
+    client.send(call.request())
+    backend = call.accept(client)
+    part = reply_with_length()[:20]
+    backend.send(part)
+    client.expect(part, "the first part of the reply")
+    client.expect_end("when the backend has been silent too long within its reply")
+
+
+@SECTION.case(
     "PROXY-LOGGED",
     "a backend that refuses or is silent too long is logged",
     flags=_HASTY,

@@ -14,6 +14,7 @@ SECTION = Section()
 
 _WITHIN_S = 2.0
 _IDLE_CONNECTIONS = 3
+_STOPPED_S, _CONTINUES_S = 1.3, 0.3
 
 
 @SECTION.case("PROC-SIGTERM", "SIGTERM ends all processes within two seconds, status 0", server="own")
@@ -51,6 +52,18 @@ def sigint_within_exchange(subject: Subject) -> None:
     client.send(call.request())
     call.accept(client)
     _expect_end(subject.server, signal.SIGINT)
+
+
+@SECTION.case("PROC-STOP-CONT", "SIGSTOP and SIGCONT to the parent end nothing", server="own")
+def stop_and_continue(subject: Subject) -> None:
+    """Stop the parent for longer than the second after which it prints."""
+    server = subject.server
+    server.send_signal(signal.SIGSTOP)
+    server.wait_ended(_STOPPED_S)
+    server.send_signal(signal.SIGCONT)
+    if server.wait_ended(_CONTINUES_S):
+        raise ContractViolation("a running server after SIGSTOP and SIGCONT", f"its end, status {server.stop()}")
+    subject.exchange()
 
 
 @SECTION.case("PROC-ORPHAN", "when the parent is killed the workers end too", server="own")

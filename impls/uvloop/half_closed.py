@@ -1,0 +1,40 @@
+"""Clients that have ended their stream, whose reset uvloop does not tell of: it reads no more from them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+CHECK_S = 0.1
+
+
+class HalfClosed(Generic[_T]):
+    """Asks now and then whether they have gone, with one timer for all of them."""
+
+    def __init__(self, has_gone: Callable[[_T], bool]) -> None:
+        """``has_gone`` does what is to be done for one that has."""
+        self._has_gone = has_gone
+        self._members: set[_T] = set()
+        self._loop = asyncio.get_running_loop()
+        self._timer_runs = False
+
+    def add(self, member: _T) -> None:
+        """Begin to ask about one."""
+        self._members.add(member)
+        self._start_timer()
+
+    def discard(self, member: _T) -> None:
+        """Ask no more about one, if it was asked about."""
+        self._members.discard(member)
+
+    def _start_timer(self) -> None:
+        if self._members and not self._timer_runs:
+            self._timer_runs = True
+            self._loop.call_later(CHECK_S, self._check)
+
+    def _check(self) -> None:
+        self._timer_runs = False
+        for member in tuple(self._members):
+            if self._has_gone(member):
+                self._members.discard(member)
+        self._start_timer()
