@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +80,8 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
     stored = results.load(folder.path)
     summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=outcome != "complete")
     _print(output, terminal.render(summary))
+    for note in stored.notes:
+        _print(output, note)
     _print(output, f"All of it is in {folder.path}")
     results.write_json(folder.path / results.SUMMARY, summary)
     if request.json_file:
@@ -132,14 +133,9 @@ def _version(implementation: Implementation) -> str:
 
 def _check_writable(file: Path | None) -> None:
     """Find out now, not after minutes of measuring, that a file cannot be written."""
-    if file is None:
-        return
     try:
-        if file.is_file() or not file.exists():  # it will be replaced as a whole; what is there stays until then
-            with tempfile.TemporaryFile(dir=file.absolute().parent):
-                return
-        with file.open("wb"):
-            return
+        if file is not None:
+            results.check_writable(file)
     except OSError as error:
         raise BadInput(
             f"--json {file}: cannot be written: {error.strerror}; name a file in a folder that can be"

@@ -4,6 +4,7 @@ plan.json, environment.json and summary.json are replaced as a whole; slices.jso
 whole lines. Whatever cannot be read or written raises BadInput, one line that names the file.
 """
 
+import errno
 import os
 import tempfile
 import time
@@ -132,12 +133,13 @@ def load(path: Path) -> StoredRun:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` so that a reader finds the old file or the whole new one.
 
-    What is there and no plain file is written to, not replaced: a pipe, a device, or a link such as /dev/stdout.
+    What is there and no plain file is appended to, not replaced: a pipe, a device, or a link such as /dev/stdout.
     """
     data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
     with _named(path, "written"):
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)
+        if not _is_replaced(path):
+            with path.open("ab") as file:
+                file.write(data)
             return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -148,6 +150,19 @@ def write_json(path: Path, value: object) -> None:
         except BaseException:
             Path(temporary).unlink()
             raise
+
+
+def check_writable(path: Path) -> None:
+    """Find out, without changing anything, whether ``write_json`` can write there. Raises OSError."""
+    if _is_replaced(path):
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            return
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_replaced(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_file() or not path.exists())
 
 
 def _made(path: Path) -> bool:

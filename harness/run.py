@@ -147,6 +147,11 @@ class Run:
     ) -> Iterator[Server]:
         placed = ["-w", str(len(cpus)), "-c", str(cpus[0]), *flags]
         folder: Path = self._folder.path / "servers"
-        with ports.reserve(HOST) as address, Server(implementation, placed, [address], folder, name) as server:
+        with ExitStack() as stack:
+            try:
+                address = stack.enter_context(ports.reserve(HOST))
+            except OSError as error:
+                raise ServerFailed(f"{name} cannot be started: {error.strerror}") from error
+            server = stack.enter_context(Server(implementation, placed, [address], folder, name))
             server.wait_ready()
             yield server

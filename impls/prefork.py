@@ -127,7 +127,9 @@ def _watch(statistics: Statistics, workers: dict[int, int]) -> str | None:
         if wait_s <= 0:
             for line in statistics.lines():
                 say(line)
-            due_s = max(due_s + 1.0, time.monotonic())
+            due_s += 1.0
+            if due_s <= time.monotonic():  # it was stopped, or has stalled
+                due_s = time.monotonic() + 1.0
             continue
         # After SIGSTOP and SIGCONT it may return a signal that there was not (CPython 3.11, signal_sigtimedwait_impl).
         received = signal.sigtimedwait(_WATCHED, wait_s)

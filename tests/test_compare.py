@@ -133,7 +133,7 @@ def test_an_interrupt_ends_all_and_keeps_what_was_measured(number: signal.Signal
         running.send_signal(number)
         output, _ = running.communicate(timeout=ENDS_WITHIN_S)
     assert running.returncode == 130
-    assert "The run was interrupted" in output
+    assert "The run ended before its plan was done" in output
     [folder] = tmp_path.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["interrupted"]

@@ -30,7 +30,8 @@ def test_progress_tells_each_failure_once() -> None:
     with ConformanceProgress(Console(file=output, width=200), ["one"], 3) as progress:
         for verdict in (KEPT, ALSO_BROKEN, BROKEN):
             progress.verdict("one", verdict)
-    lines = output.getvalue().splitlines()
+    begun, *lines = output.getvalue().splitlines()
+    assert begun == "Checking 3 obligations of one: about half a minute"
     assert lines[:2] == ["one  FAILED  RESET: expected a, got b", "one  FAILED  REPLY-BYTES: the same"]
-    assert lines[2].startswith("Obligations checked: one 3 (2 broken)")
+    assert lines[2].startswith("Obligations checked, of 3: one 3 (2 broken)")
     assert len(lines) == 3

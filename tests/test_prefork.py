@@ -83,7 +83,8 @@ def test_the_seconds_add_up_to_what_was_answered_the_last_part_of_one_included()
         assert all(answers(address) for _ in range(20))
         expect_end(running)
         printed = running.stderr.read().decode()
-    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) == 21, printed
+    # One more when it began, and on a busy machine perhaps a try before that which was given up.
+    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) in {21, 22}, printed
 
 
 @pytest.mark.parametrize(

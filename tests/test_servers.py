@@ -108,14 +108,15 @@ def test_a_server_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 import signal
 from pathlib import Path
+from harness import ports
 from harness.registry import find
 from harness.servers import Server
-flags = ["-w", "2", "--oversubscribe"]
-server = Server(find("epoll_raw")[0], flags, ["127.213.7.9:19876"], Path({str(tmp_path)!r}), "one")
-server.start()
-server.wait_ready()
-print(*server.process_pids(), flush=True)
-signal.pause()
+with ports.reserve("127.0.0.1") as address:
+    server = Server(find("epoll_raw")[0], ["-w", "2", "--oversubscribe"], [address], Path({str(tmp_path)!r}), "one")
+    server.start()
+    server.wait_ready()
+    print(*server.process_pids(), flush=True)
+    signal.pause()
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
         assert harness.stdout is not None

@@ -127,7 +127,7 @@ class Generator:
 
         def read(size: int) -> bytes:
             if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
-                raise self._failed(f"gave no outcome within {timeout_s:g} s")
+                raise self._failed(f"gave no answer within {timeout_s:g} s")
             return stdout.read(size)
 
         payload = read_payload(read)

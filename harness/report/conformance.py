@@ -35,7 +35,7 @@ class ConformanceProgress:
             self._status.start()
         else:
             what = f"{figures.plural(self._obligations, 'obligation')} of {figures.listing(list(self._counts))}"
-            self._console.print(f"Checking {what}: about half a minute", highlight=False)
+            self._console.print(f"Checking {what}: about half a minute", highlight=False, soft_wrap=True)
         return self
 
     def __exit__(

@@ -35,7 +35,7 @@ def render(summary: Summary) -> str:
             f"There are no ratios, because the reference, {figures.printable(summary.reference)}, has no figures."
         )
     if summary.interrupted:
-        parts.append("The run was interrupted: these are the figures of what was measured until then.")
+        parts.append("The run ended before its plan was done: these are the figures of what was measured until then.")
     parts.append(sentence(summary, WIDTH))
     return "\n\n".join(parts) + "\n"
 

@@ -1,5 +1,6 @@
 """Accepting on raw descriptors, for both modes."""
 
+import errno
 import select
 import socket
 import time
@@ -9,7 +10,9 @@ from impls import counters
 from impls.worker import Worker
 
 REST_S = 0.1
-"""How long a listener rests when accept(2) fails, mostly for want of descriptors: it stays readable all the while."""
+"""How long a listener rests when accept(2) fails for want of something: it stays readable all the while."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listeners:
@@ -25,8 +28,9 @@ class Listeners:
             self.accepts[listener.fileno()] = self._acceptor(listener)
             epoll.register(listener, select.EPOLLIN)
 
-    def __bool__(self) -> bool:
-        """Tell whether any rests, so that ``wake`` has to be called."""
+    @property
+    def any_rests(self) -> bool:
+        """Whether ``wake`` has to be called."""
         return bool(self._resting)
 
     def wake(self) -> None:
@@ -52,8 +56,9 @@ class Listeners:
             except OSError as error:
                 row[counters.ERROR_ACCEPT] += 1
                 log.problem(f"accept: {error.strerror}")
-                self._epoll.modify(listener, 0)
-                self._resting.append((time.monotonic() + REST_S, listener))
+                if error.errno in _EXHAUSTED:
+                    self._epoll.modify(listener, 0)
+                    self._resting.append((time.monotonic() + REST_S, listener))
                 return None
             row[counters.ACCEPTED] += 1
             if debug:

@@ -8,7 +8,7 @@ may hold unread bytes (``readable``) until a read comes up short: on a stream so
 (epoll(7), question 9), unless the end of the stream was reported with it (``ended``).
 
 Back-pressure is one rule: a side is read only while its peer has nothing unsent. So a pair never holds more
-than one read's bytes, however large a message is and however slowly it is taken.
+than one read's bytes each way, however large a message is and however slowly it is taken.
 
 A descriptor closed half-way through a batch of events could be given out anew within that batch and get its
 predecessor's event. So descriptors are closed at the end of the batch, and an event for a side that is no
@@ -118,7 +118,7 @@ class _Relay:
         row, verbose = self._row, self._options.verbose
         next_tick = self._now
         while True:
-            timed = self._connecting or self._watched or self._lingering or self._listeners
+            timed = self._connecting or self._watched or self._lingering or self._listeners.any_rests
             events = poll(0 if self._unfinished else TICK_S if timed else -1, MAX_EVENTS)
             self._now = time.monotonic()
             unfinished, self._unfinished = self._unfinished, []
@@ -192,9 +192,11 @@ class _Relay:
 
     def _from_client(self, pair: _Pair, data: bytes) -> None:
         if pair.over:
-            # Lingering: what comes now is read only so that the close sends no reset.
+            # What comes now is read only so that the close sends no reset.
             if not data:
-                self._drop(pair.client)
+                pair.half_closed = True
+                if not pair.client.unsent:
+                    self._drop(pair.client)
         elif data:
             pair.owed = True
             pair.received += len(data)

@@ -12,8 +12,8 @@ Facts about epoll that it rests on:
 - A descriptor leaves its epoll set by itself when its last copy is closed (epoll(7), question 6), so nothing
   is unregistered.
 - Events are level-triggered: a descriptor with unread bytes is reported again, so one read an event is enough.
-- One epoll_wait(2) reports a descriptor at most once, and a descriptor is closed only at its own event. One
-  that is given out anew within a batch can therefore not get an event that was meant for its predecessor.
+- One epoll_wait(2) reports a descriptor at most once, and a descriptor is closed at its own event, or after the
+  batch (``expire``). One that is given out anew within a batch can therefore not get its predecessor's event.
 """
 
 import os
@@ -115,7 +115,7 @@ class _Rare:
         def handler() -> None:
             fd = accept()
             if fd is None:
-                if self._listeners:
+                if self._listeners.any_rests:
                     self.wait_s = REST_S
                 return
             if keepalive:
@@ -176,12 +176,13 @@ class _Rare:
         """Close connections that have lingered long enough, and wake listeners."""
         self._listeners.wake()
         now = time.monotonic()
-        for fd, deadline in list(self._lingering.items()):
-            if now < deadline:
+        while self._lingering:
+            fd = next(iter(self._lingering))
+            if now < self._lingering[fd]:
                 break
             self._end_lingering(fd)
             self._close(fd)
-        self.wait_s = REST_S if self._lingering or self._listeners else -1.0
+        self.wait_s = REST_S if self._lingering or self._listeners.any_rests else -1.0
 
     def _end_lingering(self, fd: int) -> None:
         del self._handlers[fd], self._lingering[fd]

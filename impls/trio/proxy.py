@@ -135,7 +135,7 @@ class _Pair:
                 await backend.connect((address.host, address.port))
                 sent = await backend.send(request)
             except OSError as error:
-                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {os.strerror(error.errno or 0)}")
+                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror or error}")
                 return None
             if self._debug:
                 self._log.wrote(backend.fileno(), sent)

@@ -12,7 +12,7 @@ from harness.conformance.violation import ContractViolation, shown
 
 SECTION = Section()
 
-_HASTY = ("-v", "--reply-timeout", "0.7")
+_HASTY = ("-v", "--reply-timeout", "1.5")
 _TOLD_WITHIN_S = 4.0
 """How soon a failure must be in the log, and in the lines that come every second."""
 _COUNTER = re.compile(r"\b(backend_refused|backend_timeout)=(\d+)")

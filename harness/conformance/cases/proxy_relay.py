@@ -101,6 +101,28 @@ def reply_read_late(subject: Subject) -> None:
 
 
 @SECTION.case(
+    "PROXY-HALF-CLOSE",
+    "a client that ends its stream after the request gets the whole reply",
+    backends=("live",),
+    name="reply unread",
+    variants=WITH_AND_WITHOUT_KEEPALIVE,
+)
+def end_while_reply_is_unread(subject: Subject) -> None:
+    """End the stream when the reply is complete at the proxy, and not all of it has left."""
+    room = _room_on_the_way(subject)
+    for beyond in (_BEYOND_BYTES, 15 * _BEYOND_BYTES, 25 * _BEYOND_BYTES):
+        reply = reply_with_length(_LARGE[: room + beyond])
+        client, call = subject.connect(small_buffers=True), subject.call()
+        client.send(call.request())
+        backend = call.accept(client)
+        backend.receive(len(call.request()), "the request at the backend")
+        backend.send(reply)
+        backend.wait_taken(_STALLED_AFTER_S)
+        client.end()
+        client.expect(reply, "a reply to a client that has ended its stream meanwhile")
+
+
+@SECTION.case(
     "PROXY-LARGE-REQUEST", "a request of 5 MB arrives whole", backends=("live",), variants=WITH_AND_WITHOUT_KEEPALIVE
 )
 def large_request(subject: Subject) -> None:

@@ -1,0 +1,17 @@
+"""A complete reply does not end the exchange."""
+
+from impls import framing
+from impls.epoll_raw.server import serve
+from impls.worker import Worker
+from tests.fakes._alter import replace, run
+
+REJECTED_BY = {"PROXY-END-LENGTH", "PROXY-SPLIT-REPLY", "PROXY-RESET-BACKEND"}
+
+
+def wait_for_the_end(worker: Worker) -> None:
+    replace(framing, "_body_length", lambda _: framing._UNTIL_END)
+    serve(worker)
+
+
+if __name__ == "__main__":
+    run(wait_for_the_end)
