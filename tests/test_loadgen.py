@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 REPLY = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LARGE_REPLY = REPLY + bytes(range(256)) * 8192
 SLICE_S = 0.1
-SHORT_TIMEOUT_S = 0.1
+SHORT_TIMEOUT_S = 0.3
 """For servers that make the generator wait for nothing."""
 ENDS_WITHIN_S = 5.0
 
@@ -332,7 +332,8 @@ FAULTS: dict[str, tuple[Literal["short", "keepalive"], bytes, Handler, str]] = {
 def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generator, fault: str) -> None:
     workload, reply, handler, kind = FAULTS[fault]
     with serving(handler) as address:
-        outcome = run(generator, job(address, workload=workload, reply=reply, timeout_s=SHORT_TIMEOUT_S))
+        timeout_s = SHORT_TIMEOUT_S if kind in {"timeout", "not closed"} else ENDS_WITHIN_S
+        outcome = run(generator, job(address, workload=workload, reply=reply, timeout_s=timeout_s))
     assert set(outcome.errors) == {kind}
     assert outcome.errors[kind] >= 4
     assert len(outcome.completed_ns) == len(outcome.latency_ns) == 0

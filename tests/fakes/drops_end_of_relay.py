@@ -3,7 +3,7 @@
 from impls.epoll_raw import proxy
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-LARGE-REPLY"}
+REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-LARGE-REPLY", "PROXY-LARGE-REQUEST"}
+REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY", "PROXY-LARGE-REQUEST"}
 
 
 def miscount_what_was_sent(worker: Worker) -> None:

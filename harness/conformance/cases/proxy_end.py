@@ -6,6 +6,7 @@ from harness import processes
 from harness.conformance import sock_diag
 from harness.conformance.backend import reply_to_the_end, reply_with_length
 from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
+from harness.conformance.cases.proxy_relay import BEYOND_BYTES, LARGE, STALLED_AFTER_S, room_on_the_way
 from harness.conformance.connection import PATIENCE_S, Connection
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
@@ -88,6 +89,28 @@ def half_close(subject: Subject) -> None:
     backend.end()
     client.expect(reply, "the reply after a half-close")
     client.expect_end("after the reply")
+
+
+@SECTION.case(
+    "PROXY-HALF-CLOSE",
+    "a client that ends its stream after the request gets the whole reply",
+    backends=("live",),
+    name="reply unread",
+    variants=WITH_AND_WITHOUT_KEEPALIVE,
+)
+def end_while_reply_is_unread(subject: Subject) -> None:
+    """End the stream when the reply is complete at the proxy, and not all of it has left."""
+    room = room_on_the_way(subject)
+    for beyond in (BEYOND_BYTES, 15 * BEYOND_BYTES, 25 * BEYOND_BYTES):
+        reply = reply_with_length(LARGE[: room + beyond])
+        client, call = subject.connect(small_buffers=True), subject.call()
+        client.send(call.request())
+        backend = call.accept(client)
+        backend.receive(len(call.request()), "the request at the backend")
+        backend.send(reply)
+        backend.wait_taken(STALLED_AFTER_S)
+        client.end()
+        client.expect(reply, "a reply to a client that has ended its stream meanwhile")
 
 
 @SECTION.case(

@@ -15,11 +15,11 @@ SECTION = Section()
 
 _LARGE_BYTES = 5_000_000
 _LARGE_TIMEOUT_S = 8.0
-_BEYOND_BYTES = 2_000
+BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
-_STALLED_AFTER_S = 0.5
-_LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
+STALLED_AFTER_S = 0.5
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
 
@@ -66,8 +66,8 @@ def new_connection(subject: Subject) -> None:
 def large_reply(subject: Subject) -> None:
     """Send one with Content-Length, then one without, to a client with small buffers that fill up soon."""
     for reply, kind in (
-        (reply_with_length(_LARGE), "with Content-Length"),
-        (reply_to_the_end(_LARGE), "until the end"),
+        (reply_with_length(LARGE), "with Content-Length"),
+        (reply_to_the_end(LARGE), "until the end"),
     ):
         client, call = subject.connect(small_buffers=True), subject.call()
         client.send(call.request())
@@ -89,37 +89,15 @@ def large_reply(subject: Subject) -> None:
 )
 def reply_read_late(subject: Subject) -> None:
     """Let a reply be complete at the proxy when the kernel cannot take quite all of it for the client."""
-    reply = reply_with_length(_LARGE[: _room_on_the_way(subject) + _BEYOND_BYTES])
+    reply = reply_with_length(LARGE[: room_on_the_way(subject) + BEYOND_BYTES])
     for _ in range(_TRIES):
         client, call = subject.connect(small_buffers=True), subject.call()
         client.send(call.request())
         backend = call.accept(client)
         backend.receive(len(call.request()), "the request at the backend")
         backend.send(reply)
-        backend.wait_taken(_STALLED_AFTER_S)
+        backend.wait_taken(STALLED_AFTER_S)
         client.expect(reply, "a reply that the client reads late")
-
-
-@SECTION.case(
-    "PROXY-HALF-CLOSE",
-    "a client that ends its stream after the request gets the whole reply",
-    backends=("live",),
-    name="reply unread",
-    variants=WITH_AND_WITHOUT_KEEPALIVE,
-)
-def end_while_reply_is_unread(subject: Subject) -> None:
-    """End the stream when the reply is complete at the proxy, and not all of it has left."""
-    room = _room_on_the_way(subject)
-    for beyond in (_BEYOND_BYTES, 15 * _BEYOND_BYTES, 25 * _BEYOND_BYTES):
-        reply = reply_with_length(_LARGE[: room + beyond])
-        client, call = subject.connect(small_buffers=True), subject.call()
-        client.send(call.request())
-        backend = call.accept(client)
-        backend.receive(len(call.request()), "the request at the backend")
-        backend.send(reply)
-        backend.wait_taken(_STALLED_AFTER_S)
-        client.end()
-        client.expect(reply, "a reply to a client that has ended its stream meanwhile")
 
 
 @SECTION.case(
@@ -128,7 +106,7 @@ def end_while_reply_is_unread(subject: Subject) -> None:
 def large_request(subject: Subject) -> None:
     """Send it while the backend reads, and get a small reply."""
     client, call = subject.connect(), subject.call()
-    request = call.request(_LARGE)
+    request = call.request(LARGE)
     with _sending(client, request):
         backend = call.accept(client)
         backend.expect(request, "the request at the backend", _LARGE_TIMEOUT_S)
@@ -175,15 +153,15 @@ def _exchange(subject: Subject, client: Connection) -> None:
     client.expect(reply_with_length(), "the backend's reply at the client")
 
 
-def _room_on_the_way(subject: Subject) -> int:
+def room_on_the_way(subject: Subject) -> int:
     """Find out how much of a reply the kernel holds for a client that reads nothing."""
     client, call = subject.connect(small_buffers=True), subject.call()
     client.send(call.request())
     backend = call.accept(client)
-    reply = reply_to_the_end(_LARGE)
+    reply = reply_to_the_end(LARGE)
     with _sending(backend, reply):
         processes.wait_until(lambda: client.on_the_way() > 0, PATIENCE_S)
-        backend.wait_taken(_STALLED_AFTER_S)
+        backend.wait_taken(STALLED_AFTER_S)
         room = client.on_the_way()
         client.expect(reply, "a large reply that the client reads late")
     return room

@@ -85,11 +85,12 @@ def orphan(subject: Subject) -> None:
 
 @SECTION.case("PROC-RESTART", "the addresses can be listened on again at once", server="none")
 def restart(subject: Subject) -> None:
-    """Leave connections in TIME_WAIT that the first server closed, and one that is still open when it ends."""
+    """Leave a connection that the first server has used, and that its client does not close when the server ends."""
     address = subject.reserve()
-    first = subject.start(["-w", "1"], [address])
-    subject.exchange(address)
-    subject.connect(address)
+    first = subject.start(["-w", "1", "-k"], [address])
+    client = subject.connect(address)
+    client.send(REQUEST)
+    client.receive_reply()
     first.stop()
     subject.start(["-w", "1"], [address])
     subject.exchange(address, what="a reply after the restart")
