@@ -51,7 +51,7 @@ class _Pair:
         "_row",
         "_scope",
         "_unread",
-    )  # fmt: skip
+    )
 
     def __init__(self, worker: Worker, backends: Backends, client: trio.socket.SocketType) -> None:
         self._options = worker.options
