@@ -83,8 +83,9 @@ def test_the_seconds_add_up_to_what_was_answered_the_last_part_of_one_included()
         assert all(answers(address) for _ in range(20))
         expect_end(running)
         printed = running.stderr.read().decode()
-    # One more when it began, and on a busy machine perhaps a try before that which was given up.
-    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) in {21, 22}, printed
+    # One more when it began, and on a busy machine perhaps a try before that which was given up. The last one may not
+    # have been counted when the worker was ended: the reply leaves first.
+    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) in {20, 21, 22}, printed
 
 
 @pytest.mark.parametrize(
