@@ -24,7 +24,7 @@ from harness.report import plan as plan_report
 from harness.report import terminal
 from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
-from harness.results import RunFolder
+from harness.results import RunFolder, StoredRun
 from harness.run import Run
 from harness.schema import Cell, Plan, PlannedImplementation, Summary
 from harness.servers import ServerFailed
@@ -77,11 +77,7 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
         planned = _with_conformance(planned, _check(request, folder, progress))
         folder.write_plan(planned)
         outcome = _measure(planned, request, folder, progress)
-    stored = results.load(folder.path)
-    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=outcome != "complete")
-    _print(output, terminal.render(summary))
-    for note in stored.notes:
-        _print(output, note)
+    summary = _report(results.load(folder.path), output, interrupted=outcome != "complete")
     _print(output, f"All of it is in {folder.path}")
     results.write_json(folder.path / results.SUMMARY, summary)
     if request.json_file:
@@ -93,11 +89,17 @@ def show(path: Path, output: Console) -> None:
     """Print the report of a stored run, judged anew from its files. Raises BadInput."""
     stored = results.load(path)
     interrupted = stored.summary is None or stored.summary.interrupted
-    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
     _print(output, plan_report.render(stored.plan))
+    _report(stored, output, interrupted=interrupted)
+
+
+def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary:
+    """Judge a run from its files alone, and print what comes of it."""
+    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
     _print(output, terminal.render(summary))
     for note in stored.notes:
         _print(output, note)
+    return summary
 
 
 def _print(output: Console, text: str) -> None:

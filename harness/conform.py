@@ -5,8 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.conformance import CASES, check_all
-from harness.errors import BadInput
+from harness.conformance import check_all, choose
 from harness.registry import Implementation
 from harness.report import conformance as report
 
@@ -22,12 +21,9 @@ def conform(
 
     Raises BadInput for an obligation that there is not.
     """
-    known = {case.id for case in CASES}
-    for wanted in only:
-        if wanted not in known:
-            raise BadInput(f"--case {wanted}: no such obligation; CONTRACT.md lists them")
+    obligations = {case.id for case in choose(only or None)}
     names = [one.name for one in implementations]
-    with report.ConformanceProgress(progress, names, len(only or known)) as shown:
+    with report.ConformanceProgress(progress, names, len(obligations)) as shown:
         verdicts = check_all(implementations, directory, shown.verdict, only or None)
     output.print(report.render(verdicts), highlight=False, markup=False, soft_wrap=True)
     return not any(verdict.outcome == "failed" for found in verdicts.values() for verdict in found)

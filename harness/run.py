@@ -138,8 +138,8 @@ class Run:
         if backend:
             flags += ["-x", backend.listen[0]]
         with self._server(implementation, implementation.name, cell.server_cpus, flags) as server:
-            host, _, port = server.listen[0].rpartition(":")
-            yield Contestant(implementation.name, (host, int(port)), server.sample_reply(), server.process_pids())
+            target = ports.split(server.listen[0])
+            yield Contestant(implementation.name, target, server.sample_reply(), server.process_pids())
 
     @contextmanager
     def _server(

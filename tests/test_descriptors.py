@@ -12,7 +12,7 @@ import pytest
 from harness import ports, processes
 from harness.observe import cpu_time
 from harness.registry import Implementation, find
-from harness.servers import REQUEST, Server
+from harness.servers import Server
 
 [REFERENCE] = find("epoll_raw")
 SPARE = 10
@@ -48,18 +48,9 @@ def test_without_descriptors_left_a_server_goes_on(impl: Implementation, mode: s
             assert processes.wait_until(lambda: len(server.stderr_lines()) >= lines + 4, 10)  # two seconds' lines
             assert (cpu_time([worker]) - before).total_ns < BUSY_NS, "a busy loop"
             assert failed_accepts(server) or impl.name == "uvloop", "descriptors were left"  # it tells of none
-        assert processes.wait_until(lambda: answers(server), RECOVERS_WITHIN_S)
+        server.wait_ready(RECOVERS_WITHIN_S)
         assert server.worker_pids() == [worker]
 
 
 def failed_accepts(server: Server) -> int:
     return sum(map(int, re.findall(r" accept=(\d+)", "\n".join(server.stderr_lines()))))
-
-
-def answers(server: Server) -> bool:
-    try:
-        with socket.create_connection(ports.split(server.listen[0]), 1) as client:
-            client.sendall(REQUEST)
-            return client.recv(4096).startswith(b"HTTP/1.0 200")
-    except OSError:
-        return False

@@ -132,7 +132,7 @@ def check_all(
     ``on_verdict`` gets an implementation's name and a verdict, in this thread, as verdicts come in. ``only`` are the
     ids to check; None stands for all. Raises BadInput for an id that does not exist.
     """
-    cases = _chosen(only)
+    cases = choose(only)
     parts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     wanted = {case.id: sum(other.id == case.id for other in cases) for case in cases}
     merged: dict[tuple[str, str], Verdict] = {}
@@ -152,7 +152,8 @@ def check_all(
     return {one.name: [merged[one.name, id_] for id_ in wanted] for one in implementations}
 
 
-def _chosen(only: Collection[str] | None) -> list[Case]:
+def choose(only: Collection[str] | None) -> list[Case]:
+    """Return the cases of some obligations; None stands for all. Raises BadInput for an id that does not exist."""
     if only is None:
         return list(CASES)
     for id_ in only:

@@ -89,8 +89,7 @@ class Connections:
         self._cpu_ns = 0
         self._job = job
         self._epoll = epoll
-        self.events = events
-        """What is waited for on an open connection."""
+        self._events = events
         self._until_end = until_end
         self._paused = 0
         self._resume_ns = 0
@@ -198,7 +197,7 @@ class Connections:
         self.started_ns[fd] = time.monotonic_ns()
         try:
             os.write(fd, self.requests[fd])
-            self._epoll.register(fd, self.events)
+            self._epoll.register(fd, self._events)
         except OSError as error:
             self.fail(fd, error.errno)
 
@@ -248,7 +247,7 @@ class Connections:
     def _connected(self, fd: int) -> None:
         self.connecting.remove(fd)
         if self._until_end:
-            self._epoll.modify(fd, self.events)
+            self._epoll.modify(fd, self._events)
             os.write(fd, self.requests.pop(fd))
             return
         self.rest(fd)

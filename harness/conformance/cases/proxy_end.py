@@ -6,7 +6,7 @@ from harness import processes
 from harness.conformance import sock_diag
 from harness.conformance.backend import reply_to_the_end, reply_with_length
 from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
-from harness.conformance.cases.proxy_relay import BEYOND_BYTES, LARGE, STALLED_AFTER_S, room_on_the_way
+from harness.conformance.cases.proxy_relay import BEYOND_BYTES, reply_unread, room_on_the_way, serve
 from harness.conformance.connection import PATIENCE_S, Connection
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
@@ -102,13 +102,7 @@ def end_while_reply_is_unread(subject: Subject) -> None:
     """End the stream when the reply is complete at the proxy, and not all of it has left."""
     room = room_on_the_way(subject)
     for beyond in (BEYOND_BYTES, 15 * BEYOND_BYTES, 25 * BEYOND_BYTES):
-        reply = reply_with_length(LARGE[: room + beyond])
-        client, call = subject.connect(small_buffers=True), subject.call()
-        client.send(call.request())
-        backend = call.accept(client)
-        backend.receive(len(call.request()), "the request at the backend")
-        backend.send(reply)
-        backend.wait_taken(STALLED_AFTER_S)
+        client, reply = reply_unread(subject, room + beyond)
         client.end()
         client.expect(reply, "a reply to a client that has ended its stream meanwhile")
 
@@ -128,7 +122,7 @@ def client_gone(subject: Subject) -> None:
         backend.receive(len(call.request()), "the request at the backend")
         if ended:
             client.end()
-            _serve_another(subject)  # when that is done, the worker has seen the end
+            serve(subject, subject.connect())  # when that is done, the worker has seen the end
         if part:
             backend.send(part)
             client.expect(part, "the first part of the reply")
@@ -141,13 +135,6 @@ def client_gone(subject: Subject) -> None:
                 "a closed backend connection when a client has ended its stream and then reset it",
                 f"an open one after {PATIENCE_S:g} s",
             )
-
-
-def _serve_another(subject: Subject) -> None:
-    client, call = subject.connect(), subject.call()
-    client.send(call.request())
-    call.accept(client).send(reply_with_length())
-    client.receive_reply()
 
 
 def _closed_by_proxy(backend: Connection) -> bool:

@@ -18,8 +18,8 @@ _LARGE_TIMEOUT_S = 8.0
 BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
-STALLED_AFTER_S = 0.5
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
+_STALLED_AFTER_S = 0.5
+_LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
 
@@ -49,13 +49,13 @@ def new_connection(subject: Subject) -> None:
     silent = subject.connect()
     served = 3
     for _ in range(served):
-        _exchange(subject, subject.connect())
+        serve(subject, subject.connect())
     if backend.connections != served:
         raise ContractViolation(
             f"{served} backend connections for {served} clients with a request and one that sent nothing",
             str(backend.connections),
         )
-    _exchange(subject, silent)
+    serve(subject, silent)
     if backend.connections != served + 1:
         raise ContractViolation(f"{served + 1} backend connections for as many clients", str(backend.connections))
 
@@ -66,8 +66,8 @@ def new_connection(subject: Subject) -> None:
 def large_reply(subject: Subject) -> None:
     """Send one with Content-Length, then one without, to a client with small buffers that fill up soon."""
     for reply, kind in (
-        (reply_with_length(LARGE), "with Content-Length"),
-        (reply_to_the_end(LARGE), "until the end"),
+        (reply_with_length(_LARGE), "with Content-Length"),
+        (reply_to_the_end(_LARGE), "until the end"),
     ):
         client, call = subject.connect(small_buffers=True), subject.call()
         client.send(call.request())
@@ -89,14 +89,9 @@ def large_reply(subject: Subject) -> None:
 )
 def reply_read_late(subject: Subject) -> None:
     """Let a reply be complete at the proxy when the kernel cannot take quite all of it for the client."""
-    reply = reply_with_length(LARGE[: room_on_the_way(subject) + BEYOND_BYTES])
+    length = room_on_the_way(subject) + BEYOND_BYTES
     for _ in range(_TRIES):
-        client, call = subject.connect(small_buffers=True), subject.call()
-        client.send(call.request())
-        backend = call.accept(client)
-        backend.receive(len(call.request()), "the request at the backend")
-        backend.send(reply)
-        backend.wait_taken(STALLED_AFTER_S)
+        client, reply = reply_unread(subject, length)
         client.expect(reply, "a reply that the client reads late")
 
 
@@ -106,7 +101,7 @@ def reply_read_late(subject: Subject) -> None:
 def large_request(subject: Subject) -> None:
     """Send it while the backend reads, and get a small reply."""
     client, call = subject.connect(), subject.call()
-    request = call.request(LARGE)
+    request = call.request(_LARGE)
     with _sending(client, request):
         backend = call.accept(client)
         backend.expect(request, "the request at the backend", _LARGE_TIMEOUT_S)
@@ -146,11 +141,24 @@ def split_request(subject: Subject) -> None:
     client.expect(reply_with_length(), "the reply to a request in pieces")
 
 
-def _exchange(subject: Subject, client: Connection) -> None:
+def serve(subject: Subject, client: Connection) -> None:
+    """Have one small exchange."""
     call = subject.call()
     client.send(call.request())
     call.accept(client).send(reply_with_length())
     client.expect(reply_with_length(), "the backend's reply at the client")
+
+
+def reply_unread(subject: Subject, length: int) -> tuple[Connection, bytes]:
+    """Send a reply of that length of body, of which the client has read nothing when the proxy takes no more of it."""
+    reply = reply_with_length(_LARGE[:length])
+    client, call = subject.connect(small_buffers=True), subject.call()
+    client.send(call.request())
+    backend = call.accept(client)
+    backend.receive(len(call.request()), "the request at the backend")
+    backend.send(reply)
+    backend.wait_taken(_STALLED_AFTER_S)
+    return client, reply
 
 
 def room_on_the_way(subject: Subject) -> int:
@@ -158,10 +166,10 @@ def room_on_the_way(subject: Subject) -> int:
     client, call = subject.connect(small_buffers=True), subject.call()
     client.send(call.request())
     backend = call.accept(client)
-    reply = reply_to_the_end(LARGE)
+    reply = reply_to_the_end(_LARGE)
     with _sending(backend, reply):
         processes.wait_until(lambda: client.on_the_way() > 0, PATIENCE_S)
-        backend.wait_taken(STALLED_AFTER_S)
+        backend.wait_taken(_STALLED_AFTER_S)
         room = client.on_the_way()
         client.expect(reply, "a large reply that the client reads late")
     return room
