@@ -6,7 +6,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 OF_IMPLEMENTATIONS := $(wildcard impls/*/requirements.txt impls/*/requirements-dev.txt)
 PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 
-.PHONY: compare test lint clean
+.PHONY: compare test lint schema clean
 .DELETE_ON_ERROR:
 
 compare: .venv/installed
@@ -20,6 +20,10 @@ lint: .venv/installed
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# The types of a run's files as JSON Schema, into results/schema.
+schema: .venv/installed
+	@.venv/bin/python -m harness.json_schema
 
 .venv/installed: $(PINNED)
 	@test -n "$(PYTHON)" || { echo "percore needs Python 3.11 or newer; none is on the PATH" >&2; exit 2; }

@@ -1,17 +1,23 @@
 """Latency histograms in HdrHistogram's log format 1.2: one tagged line for each interval, cell and implementation.
 
 Lines of one tag are intervals: their sum is the whole. Values are nanoseconds; the column of interval
-maxima is in milliseconds, as is usual. A tag is ``short/w1/c100/epoll_raw``: the format allows no comma in it.
+maxima is in milliseconds, as is usual. A tag is ``short/w1/c100/epoll_raw``: the format allows no comma in it. What
+is no whole latency has its kind behind the name, as in ``short/w1/c100/r5000/epoll_raw@connect``.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
-from harness.analysis.latency import LatencyHistogram
+from harness.analysis.latency import KINDS, WHOLE, Kind, LatencyHistogram
+
+Key = tuple[str, str, Kind]
+"""Cell key, implementation, and which time it is."""
 
 _NS_PER_MS = 1_000_000
 _FIELDS = 5
+_TAG = re.compile(r"Tag=(?P<cell>[^/@]+/w\d+/c\d+(?:/r\d+)?)/(?P<impl>[^/@]+)(?:@(?P<kind>connect|first-byte))?")
 
 
 def header(started_s: float) -> str:
@@ -25,29 +31,27 @@ def header(started_s: float) -> str:
     )
 
 
-def lines(histograms: Mapping[tuple[str, str], LatencyHistogram], started_s: float, ended_s: float) -> str:
+def lines(histograms: Mapping[Key, LatencyHistogram], started_s: float, ended_s: float) -> str:
     """Return a line for each histogram that is not empty; times are seconds since the log's start."""
     return "".join(
-        f"Tag={_tag(cell, impl)},{started_s:.3f},{ended_s - started_s:.3f},"
+        f"Tag={_tag(*key)},{started_s:.3f},{ended_s - started_s:.3f},"
         f"{histogram.max_ns / _NS_PER_MS:.3f},{histogram.encode()}\n"
-        for (cell, impl), histogram in histograms.items()
+        for key, histogram in histograms.items()
         if histogram.total
     )
 
 
-def parse(line: str) -> tuple[str, str, LatencyHistogram] | None:
-    """Return cell key, implementation and histogram; None for a comment. Raises ValueError for anything else."""
+def parse(line: str) -> tuple[Key, LatencyHistogram] | None:
+    """Return what a line tells of; None for a comment. Raises ValueError for anything else."""
     if line.startswith(("#", '"')):
         return None
     fields = line.split(",")
-    if len(fields) != _FIELDS or not fields[0].startswith("Tag=") or fields[0].count("/") != _SLASHES:
+    found = _TAG.fullmatch(fields[0])
+    if len(fields) != _FIELDS or not found:
         raise ValueError("not a line Tag=CELL/IMPLEMENTATION,start,length,maximum,histogram")
-    cell, _, impl = fields[0].removeprefix("Tag=").rpartition("/")
-    return cell, unquote(impl), LatencyHistogram.decode(fields[-1])
+    kind = next(kind for kind in KINDS if kind == (found["kind"] or WHOLE))
+    return (found["cell"], unquote(found["impl"]), kind), LatencyHistogram.decode(fields[-1])
 
 
-def _tag(cell: str, impl: str) -> str:
-    return f"{cell}/{quote(impl, safe='+')}"
-
-
-_SLASHES = _tag("short/w1/c100", "name").count("/")
+def _tag(cell: str, impl: str, kind: Kind) -> str:
+    return f"{cell}/{quote(impl, safe='+')}" + (f"@{kind}" if kind != WHOLE else "")

@@ -1,25 +1,34 @@
 """What the files of a run hold: the plan, the slices and the summary, with units in the fields' names.
 
-Fields that this version does not know are ignored when reading, so later versions may add some.
+Version 2 has more fields than version 1, and each has a default; so a file of version 1 is read as one of version 2
+that lacks them. Fields that this version does not know are ignored when reading.
 """
 
+from itertools import combinations
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-SCHEMA: Final = 1
-"""The version that is written; a file of another version is refused."""
+SCHEMA: Final = 2
+"""The version that is written; it and those before it are read, and a file of a later one is refused."""
 
 SERVER_ENDED: Final = "server ended"
 """The kind of error of a slice in which the server's processes were gone."""
 NOT_STARTED: Final = "server did not start"
 """The kind of error of a slice that there is instead of a server's first."""
+NO_LOCAL_PORT: Final = "no local port"
+"""The kind of error of a connection for which the client's host had no port left."""
 
 Workload = Literal["short", "keepalive", "proxy"]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0)]
+Client = Literal["builtin", "ab", "wrk"]
+TestbedName = Literal["loopback", "netns"]
+Phase = Literal["load", "fixed-rate"]
+"""``load``: what the cell asks for. ``fixed-rate``: open loop, the same for all, well below what the slowest can do."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -28,11 +37,30 @@ class Cell(msgspec.Struct, frozen=True):
     workload: Workload
     workers: Positive
     concurrency: Positive
+    rate_rps: Positive | None = None
+    """The offered rate of an open loop; null stands for a closed loop."""
 
     @property
     def key(self) -> str:
-        """The cell's name in files, such as ``short/w1/c100``."""
-        return f"{self.workload}/w{self.workers}/c{self.concurrency}"
+        """The cell's name in files, such as ``short/w1/c100``, with an offered rate ``short/w1/c100/r5000``."""
+        rate = "" if self.rate_rps is None else f"/r{self.rate_rps}"
+        return f"{self.workload}/w{self.workers}/c{self.concurrency}{rate}"
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cell is measured; fixed when it begins, as it depends on how fast the servers are."""
+
+    slice_s: Seconds
+    rounds: Positive
+    """The most; with a precision that is reached before there are fewer."""
+    blocks: Positive
+    """The rounds are divided over so many blocks as evenly as can be."""
+    fixed_rate_rps: Positive | None = None
+    """What is offered in the slices at a fixed rate; null: there are none."""
+
+    def block_of(self, number: int) -> int:
+        """Tell which block a round belongs to."""
+        return number * self.blocks // self.rounds
 
 
 class PlannedCell(Cell, frozen=True, kw_only=True):
@@ -44,11 +72,14 @@ class PlannedCell(Cell, frozen=True, kw_only=True):
     """Generator i runs on the i-th of these."""
     backend_cpus: tuple[Count, ...] = ()
     """One worker of the backend on each; empty without a backend."""
+    schedule: Schedule | None = None
+    """Null until the cell begins."""
 
     @property
     def shared_cpus(self) -> frozenset[int]:
-        """The CPUs on which a server has to share with a generator or the backend."""
-        return frozenset(self.server_cpus) & frozenset(self.generator_cpus + self.backend_cpus)
+        """The CPUs that two of server, client and backend have to share."""
+        sides = [frozenset(cpus) for cpus in (self.server_cpus, self.generator_cpus, self.backend_cpus)]
+        return frozenset().union(*(one & other for one, other in combinations(sides, 2)))
 
 
 class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +97,7 @@ class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run sets out to measure, and everything that its figures depend on but the measurements."""
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[1, 2] = SCHEMA
     implementations: tuple[PlannedImplementation, ...]
     reference: str
     """The implementation that ratios are taken to."""
@@ -78,7 +109,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Load time of all slices together."""
     seed: Count
     """Fixes the order of the slices and the bootstrap's draws."""
-    testbed: str = "loopback"
+    testbed: TestbedName = "loopback"
+    testbed_notes: tuple[str, ...] = ()
+    """Why this one, and what it lacks; a sentence each."""
+    client: Client = "builtin"
+    """What makes the load."""
+    blocks: Positive = 1
+    """How often each server is started afresh in a cell; the rounds are divided over the blocks."""
+    precision: Share | None = None
+    """A cell ends when every interval of a ratio is within this share of its value; null: when its time is over."""
+    conformance_checked: bool = True
+    """Whether all implementations have been checked; before that none is conformant."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that contradicts itself, with ValueError (ValidationError when it is read from a file)."""
@@ -91,14 +132,54 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a cell stands there twice")
 
     @property
-    def load_s(self) -> float:
-        """The load time of all slices of the plan."""
-        return len(self.cells) * len(self.implementations) * self.rounds * self.slice_s
-
-    @property
     def conformant(self) -> tuple[PlannedImplementation, ...]:
         """The implementations that are measured."""
         return tuple(implementation for implementation in self.implementations if implementation.conformant)
+
+
+class CpuUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What one CPU did during a slice. The split is in 10 ms ticks: only sums over many slices mean something."""
+
+    cpu: Count
+    span_ns: Count
+    """How long it was watched: the slice and a little more."""
+    busy_ns: Count
+    """How long of that it was not idle."""
+    exact: bool = False
+    """Whether that is from the times that the kernel keeps of idle states; else it is in ticks, too."""
+    user_ns: Count
+    system_ns: Count
+    softirq_ns: Count
+    """With hardware interrupts."""
+    idle_ns: Count
+    steal_ns: Count
+
+
+class ContextSwitches(msgspec.Struct, frozen=True):
+    """How often processes gave up their CPU, and how often it was taken from them."""
+
+    voluntary: Count
+    involuntary: Count
+
+
+class TcpCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the kernel's TCP counters of a host moved during a slice (RFC 4022, and Linux's own)."""
+
+    segments_in: Count
+    segments_out: Count
+    retransmitted: Count
+    listen_overflows: Count
+    """Handshakes that were complete when the accept queue was full."""
+    listen_drops: Count
+    """SYNs and handshakes dropped by listening sockets, the former ones included."""
+
+
+class ClientPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """The local ports of the client's host."""
+
+    time_wait: Count
+    left: Count
+    """Those of the ephemeral range that no socket holds."""
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +194,11 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """For how long new requests were begun."""
     wall_ns: Count
     """From before the first request to after the last reply; all CPU times are of this span."""
+    phase: Phase = "load"
+    rate_rps: Positive | None = None
+    """The rate that was offered; null in a closed loop."""
+    block: Count = 0
+    """Slices with the same block, cell and implementation were answered by the same processes."""
     requests: Count
     """Correct replies in all."""
     window_requests: Count
@@ -121,12 +207,28 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, Count] = {}
     generator_cpu_ns: list[Count] = []
     """One figure for each generator process."""
+    lateness_ns: Count = 0
+    """In an open loop: how late the generator itself began its requests."""
     server_cpu_ns: Count = 0
     """All processes of the server together, from a source that counts nanoseconds."""
     server_user_ns: Count = 0
     """From 10 ms ticks: only the share of user and system, summed over many slices, means something."""
     server_system_ns: Count = 0
     backend_cpu_ns: Count = 0
+    cpus: list[CpuUse] = []
+    """What each CPU of server, client and backend did meanwhile."""
+    context_switches: ContextSwitches | None = None
+    """Of all processes of the server."""
+    tcp: TcpCounts | None = None
+    """Of the server's host; on loopback that is the client's, too."""
+    ports: ClientPorts | None = None
+    """Of the client's host, at the end of the slice."""
+    rss_bytes: Count = 0
+    """Resident memory of all processes of the server together at the end of the slice; shared pages count in each."""
+    worker_accepted: list[Count] = []
+    """Connections that each worker has told of since the slice before (STAT-VERBOSE, so once a second)."""
+    backend_rps: Count = 0
+    """What the same generators got from the backend without a server between, at the begin of the block."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -140,9 +242,16 @@ class Estimate(msgspec.Struct, frozen=True):
         """Tell whether the interval holds ``figure``; where no claim is made it holds nothing."""
         return self.low is not None and self.high is not None and self.low <= figure <= self.high
 
+    @property
+    def half_width_share(self) -> float | None:
+        """Half the interval as a share of the figure; null where no claim is made."""
+        if self.value is None or self.low is None or self.high is None or not self.value:
+            return None
+        return (self.high - self.low) / 2 / self.value
+
 
 class LatencyUs(msgspec.Struct, frozen=True):
-    """Percentiles of the time from before the connect (or the request) to the last byte of the reply."""
+    """Percentiles of a time."""
 
     p50: float | None = None
     p90: float | None = None
@@ -152,11 +261,39 @@ class LatencyUs(msgspec.Struct, frozen=True):
 
 
 class CpuUsPerRequest(msgspec.Struct, frozen=True):
-    """Server CPU time per correct reply; the split is null where no tick was counted."""
+    """Server CPU time per correct reply; the split is null where no tick was counted.
+
+    Where the server has its CPUs to itself it is all that they did, packets that were handled while its processes slept
+    included. Elsewhere it is the processes' own time, and softirq is null.
+    """
 
     user: float | None = None
     system: float | None = None
+    softirq: float | None = None
     total: float | None = None
+
+
+class SegmentsPerRequest(msgspec.Struct, frozen=True):
+    """TCP segments of the server's host per correct reply; null on loopback, where both sides count into one."""
+
+    in_: float | None = msgspec.field(default=None, name="in")
+    out: float | None = None
+
+
+class WorkerBalance(msgspec.Struct, frozen=True):
+    """The smallest and the largest share of the connections that a worker accepted; N even workers have 1/N each."""
+
+    min_share: float | None = None
+    max_share: float | None = None
+
+
+class AtFixedRate(msgspec.Struct, frozen=True, kw_only=True):
+    """CPU per request in an open loop at one rate for all, half of what the slowest can do."""
+
+    rate_rps: Positive | None = None
+    cpu_us_per_request: Estimate = Estimate()
+    cpu_ratio: Estimate = Estimate()
+    """To that of the reference in the same round."""
 
 
 class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +303,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload
     workers: Positive
     concurrency: Positive
+    rate_rps: Positive | None = None
     conformant: bool
     rounds: Count = 0
     """Rounds in which it has a rate."""
@@ -175,9 +313,20 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     ratio: Estimate = Estimate()
     """Throughput to that of the reference in the same round."""
     latency_us: LatencyUs = LatencyUs()
+    """From before the connect (``keepalive``: before the request), in an open loop from when it was due, to the end."""
+    connect_us: LatencyUs = LatencyUs()
+    """From there to the end of the handshake; open loop only, as the next."""
+    first_byte_us: LatencyUs = LatencyUs()
+    lateness_us: float | None = None
+    """How late the generator itself began requests: 99th percentile of a slice, median over the slices; open loop."""
     cpu_us_per_request: CpuUsPerRequest = CpuUsPerRequest()
     cpu_ratio: Estimate = Estimate()
     """CPU per request to that of the reference in the same round: below 1 is cheaper."""
+    at_fixed_rate: AtFixedRate = AtFixedRate()
+    segments_per_request: SegmentsPerRequest = SegmentsPerRequest()
+    rss_bytes: Count = 0
+    """The most that was seen."""
+    worker_balance: WorkerBalance = WorkerBalance()
     verdict: str
     evidence: str
     """One line: the figures behind the verdict."""
@@ -186,7 +335,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The point of the matrix that this is about."""
-        return Cell(self.workload, self.workers, self.concurrency)
+        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -204,7 +353,10 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload
     workers: Positive
     concurrency: Positive
+    rate_rps: Positive | None = None
     by: Literal["throughput", "cpu"]
+    fixed_rate_rps: Positive | None = None
+    """The rate at which CPU per request was compared; null: under full load, each at its own rate."""
     reason: str = ""
     """Why it is not by throughput."""
     standings: tuple[Standing, ...] = ()
@@ -212,15 +364,21 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The point of the matrix that this is about."""
-        return Cell(self.workload, self.workers, self.concurrency)
+        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is claimed of a run; the report is made from this alone."""
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[1, 2] = SCHEMA
     reference: str
     cells: tuple[CellSummary, ...]
     rankings: tuple[Ranking, ...] = ()
     interrupted: bool = False
     """The run ended before its plan was done."""
+    precision: Share | None = None
+    """What was asked for; null: nothing."""
+    precision_missed: tuple[str, ...] = ()
+    """Cells in which an interval is wider than asked for, or missing."""
+    environment_changes: tuple[str, ...] = ()
+    """What was different on the machine after the run; a sentence each."""

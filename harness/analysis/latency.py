@@ -2,7 +2,7 @@
 
 import binascii
 import zlib
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 from hdrh.codec import HdrCookieException, HdrHistogramEncoder, HdrLengthException
@@ -14,6 +14,11 @@ from harness.schema import LatencyUs
 LONGEST_NS: Final = 3_600_000_000_000
 """Longer ones count as this."""
 DIGITS: Final = 3
+
+Kind = Literal["latency", "connect", "first-byte"]
+"""Which time: to the end of the reply, of the handshake, or to the reply's first byte; all have the same begin."""
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+WHOLE: Final = "latency"
 
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _NS_PER_US = 1000.0
