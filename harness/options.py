@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
+from harness.testbed import cpus
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
+_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 
 
@@ -53,17 +56,18 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
-    """Several numbers, with commas between them."""
+    """Several numbers, with commas between them, or just one."""
 
     name = "numbers"
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, *, several: bool = True) -> None:
         self._largest = largest
+        self._several = several
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Read the text; a number given twice counts once."""
         counts = []
-        for part in str(value).split(","):
+        for part in str(value).split(",") if self._several else [str(value)]:
             text = part.strip()
             if not _is_number(text, 1, self._largest):
                 self.fail(f"{text!r} is not a number from 1 to {self._largest}", param, ctx)
@@ -85,6 +89,40 @@ class Number(click.ParamType[int]):
         if not _is_number(text, 0, self._largest):
             self.fail(f"{text!r} is not a number from 0 to {self._largest}", param, ctx)
         return int(text)
+
+
+class Percentage(click.ParamType[float]):
+    """A share such as ``2%``; a bare number is per cent, too. Gives the share, 0.02."""
+
+    name = "percent"
+
+    def __init__(self, smallest: float, largest: float) -> None:
+        """``smallest`` and ``largest`` are in per cent."""
+        self._smallest = smallest
+        self._largest = largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text, or pass a default through."""
+        if isinstance(value, float):
+            return value
+        found = _PERCENTAGE.fullmatch(str(value).strip())
+        per_cent = float(found[1]) if found else 0.0
+        if not self._smallest <= per_cent <= self._largest:
+            self.fail(f"{value!r} is not a share from {self._smallest:g}% to {self._largest:g}%, as in 2%", param, ctx)
+        return per_cent / 100
+
+
+class CpuList(click.ParamType[tuple[int, ...]]):
+    """A set of CPUs such as ``0-3`` or ``0,2-5``; whether they can be used, its user finds out."""
+
+    name = "cpus"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the text."""
+        try:
+            return cpus.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} names no CPUs: {error}; write them as in 0-3 or 0,2-5", param, ctx)
 
 
 class FileName(click.ParamType[Path]):

@@ -14,8 +14,12 @@ from typing import IO
 
 import psutil
 
+from harness import leftovers
+
 _LAUNCH = Path(__file__).with_name("launch.py")
 _POLL_S = 0.005
+Stream = IO[bytes] | int
+"""As in subprocess: a file, a descriptor, or one of its constants."""
 _ENDED = {None, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 """A zombie has ended; its exit status is left for a parent that has not asked yet."""
 
@@ -27,16 +31,20 @@ def start(
     command: Sequence[str],
     *,
     cwd: Path | None,
-    stdout: IO[bytes] | int,
-    stderr: IO[bytes] | int,
+    stdin: Stream = subprocess.DEVNULL,
+    stdout: Stream | None,
+    stderr: Stream | None,
     cpus: Collection[int] | None = None,
     without_capability: int | None = None,
+    namespace_pid: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own; it is killed when the harness ends, however that happens.
 
-    ``cpus`` are those it may use. A command that cannot be run ends with status 127.
+    ``cpus`` are those it may use, ``namespace_pid`` is a process whose network namespace it is to be in. Pipes are
+    not buffered. A command that cannot be run ends with status 127.
     """
     limits = [
+        "-" if namespace_pid is None else str(namespace_pid),
         "-" if cpus is None else ",".join(map(str, sorted(cpus))),
         "-" if without_capability is None else str(without_capability),
     ]
@@ -44,7 +52,14 @@ def start(
 
     def popen() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            launched, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+            launched,
+            bufsize=0,
+            cwd=cwd,
+            env={**os.environ, **leftovers.mark()},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
         )
 
     return _starter.submit(popen).result()

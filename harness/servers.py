@@ -14,6 +14,7 @@ from typing import Self
 
 from harness import ports, processes
 from harness.registry import Implementation
+from harness.testbed.host import Host
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 START_TIMEOUT_S = 10.0
@@ -40,13 +41,15 @@ class Server:
         directory: Path,
         name: str,
         *,
+        host: Host | None = None,
         cpus: Collection[int] | None = None,
         without_capability: int | None = None,
     ) -> None:
         """Add to ``flags`` the listen addresses and a log file ``directory/name.log``.
 
-        Standard output and error go to ``name.out`` and ``name.err`` there. ``cpus`` are those that all its
-        processes may use, ``without_capability`` is one that they shall not have (capabilities(7)).
+        Standard output and error go to ``name.out`` and ``name.err`` there. ``host`` is where it runs, None for the
+        harness's own network; ``cpus`` are those that all its processes may use, ``without_capability`` is one that
+        they shall not have (capabilities(7)).
         """
         self.implementation = implementation
         self.listen = tuple(listen)
@@ -55,6 +58,7 @@ class Server:
         self.log_path, self.stdout_path, self.stderr_path = (base.with_name(name + end) for end in _ENDINGS)
         own_flags = [*(["-a", *listen] if listen else []), "-o", str(self.log_path)]
         self.command = (*implementation.argv, *own_flags, *flags)
+        self._host = host
         self._cpus = cpus
         self._without_capability = without_capability
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,6 +82,7 @@ class Server:
                 stderr=stderr,
                 cpus=self._cpus,
                 without_capability=self._without_capability,
+                namespace_pid=self._host.holder_pid if self._host else None,
             )
 
     @property
@@ -153,7 +158,7 @@ class Server:
                 return True
             try:
                 for address in self.listen:
-                    _exchange(address)
+                    _exchange(address, self._host)
             except (OSError, ValueError) as error:
                 problem = str(error) or type(error).__name__
                 return False
@@ -168,7 +173,7 @@ class Server:
     def sample_reply(self) -> bytes:
         """Return what it answers to a request, byte for byte. Raises ServerFailed when that is no ``200`` reply."""
         try:
-            return _exchange(self.listen[0])
+            return _exchange(self.listen[0], self._host)
         except (OSError, ValueError) as error:
             raise self._failed(f"gives no correct reply: {error}") from error
 
@@ -236,9 +241,16 @@ def _decoded(text: str, family: socket.AddressFamily) -> str:
     return ports.join(socket.inet_ntop(family, b"".join(words)), int(port, 16))
 
 
-def _exchange(address: str) -> bytes:
-    """Send a request and return the whole reply. Raises OSError, and ValueError for anything but a ``200`` reply."""
-    with socket.create_connection(ports.split(address), _TRY_TIMEOUT_S) as client:
+def _exchange(address: str, host: Host | None) -> bytes:
+    """Send a request from where the server runs, and return the whole reply.
+
+    Raises OSError, and ValueError for anything but a ``200`` reply.
+    """
+    target = ports.split(address)
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    with host.socket(family) if host else socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(_TRY_TIMEOUT_S)
+        client.connect(target)
         client.sendall(REQUEST)
         reply = b""
         while (length := _length(reply)) is None or len(reply) < length:

@@ -1,1 +1,42 @@
 """Which hosts and CPUs play client, server and backend."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+from harness.errors import BadInput
+from harness.testbed import netns
+from harness.testbed.host import Host, Testbed
+from harness.testbed.loopback import Loopback
+
+__all__ = ["Choice", "Host", "Testbed", "open_testbed"]
+
+Choice = Literal["auto", "loopback", "netns"]
+
+
+@contextmanager
+def open_testbed(choice: Choice, *, with_backend: bool) -> Iterator[Testbed]:
+    """Make a testbed, and remove it in the end; ``auto`` takes netns where it can be made, else loopback.
+
+    Raises BadInput when ``netns`` is asked for and cannot be made.
+    """
+    if choice == "loopback":
+        yield Loopback()
+        return
+    with ExitStack() as stack:
+        yield _netns_or_loopback(stack, choice, with_backend=with_backend)
+
+
+def _netns_or_loopback(stack: ExitStack, choice: Choice, *, with_backend: bool) -> Testbed:
+    try:
+        made = stack.enter_context(netns.build(with_backend=with_backend))
+    except netns.CannotBuild as problem:
+        if choice == "netns":
+            raise BadInput(
+                f"--testbed netns: network namespaces cannot be made here: {problem}; "
+                "be root, or allow users to make them (sysctl user.max_user_namespaces), or give --testbed loopback"
+            ) from problem
+        return Loopback((f"auto took loopback: network namespaces cannot be made here: {problem}",))
+    if choice == "auto":
+        made.notes = ("auto took netns: each host has a network namespace of its own", *made.notes)
+    return made

@@ -4,39 +4,52 @@ A packet sent over loopback is received in the sender's context, so the client's
 receive path, and is often the limit. The verdict of a cell tells.
 """
 
-from collections.abc import Sequence
+import errno
+import socket
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from harness.errors import BadInput
-from harness.schema import Cell, PlannedCell
+from harness import ports
+from harness.schema import PlannedCell, TestbedName
+
+__all__ = ["HOST", "Loopback"]
 
 HOST = "127.0.0.1"
-GENERATORS_PER_WORKER = 2
-"""A generator process does about as many short connections as one worker of the fastest server; two leave room."""
 
 
-def place(cell: Cell, allowed: Sequence[int]) -> PlannedCell:
-    """Give the server the first of the CPUs, and the rest to the generators and the backend.
+@dataclass(frozen=True, slots=True)
+class _ThisMachine:
+    """The network namespace that the harness is in."""
 
-    The backend gets half of the rest where that has at least two CPUs. When nothing is left, generators and backend
-    share the server's last CPU. Raises BadInput when there are fewer CPUs than workers.
-    """
-    cpus = sorted(allowed)
-    if cell.workers > len(cpus):
-        raise BadInput(
-            f"--workers {cell.workers}: {cell.workers} workers need {cell.workers} CPUs, "
-            f"and this process may use {len(cpus)}; give {len(cpus)} or less"
-        )
-    rest = cpus[cell.workers :] or cpus[-1:]
-    generators, backend = rest, rest
-    if cell.workload != "proxy":
-        backend = []
-    elif len(rest) > 1:
-        generators, backend = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-    return PlannedCell(
-        cell.workload,
-        cell.workers,
-        cell.concurrency,
-        server_cpus=tuple(cpus[: cell.workers]),
-        generator_cpus=tuple(generators[: min(cell.workers * GENERATORS_PER_WORKER, cell.concurrency)]),
-        backend_cpus=tuple(backend),
-    )
+    name: Literal["client", "server", "backend"]
+    address: str = HOST
+    holder_pid: None = None
+    proc_net: Path = Path("/proc/self/net")
+
+    def reserve(self) -> AbstractContextManager[str]:
+        return ports.reserve(HOST)
+
+    def socket(self, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+        return socket.socket(family, socket.SOCK_STREAM)
+
+    def sysctl(self, name: str) -> str:
+        return " ".join(Path("/proc/sys", *name.split(".")).read_text().split())
+
+    def set_sysctl(self, name: str, value: str) -> None:
+        raise OSError(errno.EPERM, f"{name}={value}: this machine's own settings are left as they are")
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback:
+    """All three hosts are this machine."""
+
+    notes: tuple[str, ...] = ()
+    name: TestbedName = "loopback"
+    client: _ThisMachine = _ThisMachine("client")
+    server: _ThisMachine = _ThisMachine("server")
+    backend: _ThisMachine = _ThisMachine("backend")
+
+    def steer(self, cell: PlannedCell) -> None:
+        """Do nothing: what loopback receives is received where it was sent."""

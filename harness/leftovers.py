@@ -1,0 +1,100 @@
+"""What a harness that was killed has left behind: found by a mark in the environment, and ended.
+
+Servers and generators end with the harness (``launch.py``), and namespaces with the last process in them. What
+survives is what a shell wrapper starts without ``exec``, so everything that is started carries PERCORE_RUN in its
+environment, however indirectly it was started. It names the harness as ``PID:START``; process ids come again, but not
+together with the time at which the process began (field 22 of /proc/PID/stat, in ticks since the machine's).
+
+A program that writes its title over its environment, as nginx does, loses the mark.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_MARK = "PERCORE_RUN"
+_PROC = Path("/proc")
+_STATE, _START_TIME = 0, 19
+"""Where in /proc/PID/stat, behind the command's name, these stand."""
+_END_TIMEOUT_S = 2.0
+_PASSES = 10
+"""What is about to be killed may have a child first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process that was ended."""
+
+    pid: int
+    command: str
+
+
+def mark() -> dict[str, str]:
+    """Return the environment variable that what this harness starts is to have."""
+    pid = os.getpid()
+    return {_MARK: f"{pid}:{_stat(pid)[_START_TIME]}"}
+
+
+def clean_up() -> tuple[Leftover, ...]:
+    """End every process that was started by a harness that lives no more, and by no other; tell which.
+
+    Those of other users are ended only by root. Returns when they are gone, or after two seconds.
+    """
+    ended: list[Leftover] = []
+    for _ in range(_PASSES):
+        found = list(_kill_orphans())
+        if not found:
+            break
+        ended += found
+    return tuple(ended)
+
+
+def _kill_orphans() -> Iterator[Leftover]:
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            # With the descriptor in hand, what is looked at and what is killed are the same process.
+            pidfd = os.pidfd_open(int(entry.name))
+            try:
+                if _is_orphan(entry):
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    _wait_ended(pidfd)
+                    yield Leftover(int(entry.name), command)
+            finally:
+                os.close(pidfd)
+
+
+def _is_orphan(process: Path) -> bool:
+    """Tell whether a process has the mark of a harness that lives no more.
+
+    In another process id namespace (a container's) the mark's number means another process.
+    """
+    prefix = f"{_MARK}=".encode()
+    marks = [entry for entry in (process / "environ").read_bytes().split(b"\0") if entry.startswith(prefix)]
+    if not marks or not (process / "ns/pid").samefile("/proc/self/ns/pid"):
+        return False
+    pid, _, start_time = marks[0].removeprefix(prefix).decode(errors="replace").partition(":")
+    if not pid.isascii() or not pid.isdigit():
+        return False  # not one of ours
+    try:
+        stat = _stat(int(pid))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat[_START_TIME] != start_time or stat[_STATE] in {"Z", "X"}
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on; the name before it may hold anything but its own end."""
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def _wait_ended(pidfd: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll(_END_TIMEOUT_S * 1000)

@@ -1,0 +1,51 @@
+"""The machine's CPUs: how sets of them are written, and which are hyper-threads of one core."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+MOST = 8192
+"""The most CPUs that a Linux kernel can be built for (NR_CPUS), so that a typing error is no long list."""
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+def parse(text: str) -> tuple[int, ...]:
+    """Read ``0,2-5``, the kernel's own way to write a set of CPUs. Raises ValueError."""
+    cpus: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        low = _number(first)
+        high = _number(last) if dash else low
+        if high < low:
+            raise ValueError(f"{part.strip()!r} counts downwards")
+        cpus.update(range(low, high + 1))
+    return tuple(sorted(cpus))
+
+
+def write(cpus: Iterable[int]) -> str:
+    """Write a set of CPUs as ``parse`` reads it."""
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in _runs(sorted(set(cpus))))
+
+
+def siblings() -> Mapping[int, frozenset[int]]:
+    """Tell for each CPU which are hyper-threads of its core, itself among them; empty where the kernel does not say."""
+    found = {}
+    for path in _TOPOLOGY.glob("cpu[0-9]*/topology/thread_siblings_list"):
+        try:
+            found[int(path.parts[-3].removeprefix("cpu"))] = frozenset(parse(path.read_text()))
+        except (OSError, ValueError):
+            continue  # it was switched off just now
+    return found
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and int(text) < MOST):
+        raise ValueError(f"{text!r} is not the number of a CPU")
+    return int(text)
+
+
+def _runs(cpus: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of each run of consecutive numbers."""
+    starts = [cpu for before, cpu in pairwise([-2, *cpus]) if cpu != before + 1]
+    ends = [cpu for cpu, after in pairwise([*cpus, MOST + 1]) if after != cpu + 1]
+    yield from zip(starts, ends, strict=True)

@@ -1,0 +1,43 @@
+"""Receive packet steering (RPS): on which CPUs the kernel works on what a device has received.
+
+A packet that goes through a veth pair is received in the sender's context, as on loopback, unless ``rps_cpus`` of the
+receiving device names other CPUs (the kernel's Documentation/networking/scaling.rst). A device of a pair that was made
+here has one receive queue.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+_WORD_BITS = 32
+
+
+def steer(device: str, cpus: Iterable[int]) -> None:
+    """Set the CPUs that work on what the device receives; with none it is those of the senders. Raises OSError.
+
+    The device is one that /sys shows in this process's mount namespace.
+    """
+    _path(device).write_text(mask(cpus))
+
+
+def check(device: str) -> None:
+    """Find out whether this process may steer, without changing anything. Raises OSError when not."""
+    _path(device).write_text(_path(device).read_text())
+
+
+def mask(cpus: Iterable[int]) -> str:
+    """Write a set of CPUs as the kernel reads it: hexadecimal groups of 32 bits, the highest first.
+
+    >>> mask([0, 33])
+    '2,00000001'
+    """
+    bits = sum(1 << cpu for cpu in set(cpus))
+    words: list[int] = []
+    while bits or not words:
+        words.append(bits % (1 << _WORD_BITS))
+        bits >>= _WORD_BITS
+    first, *rest = reversed(words)
+    return ",".join([f"{first:x}", *(f"{word:08x}" for word in rest)])
+
+
+def _path(device: str) -> Path:
+    return Path(f"/sys/class/net/{device}/queues/rx-0/rps_cpus")

@@ -1,0 +1,86 @@
+"""What a dead run left is ended, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psutil
+import pytest
+
+from harness import leftovers, processes
+from harness.registry import ROOT
+
+ENDS_WITHIN_S = 5.0
+WRAPPED = ["sh", "-c", "sleep 1000 & echo $!; wait"]
+"""A wrapper without exec: the kernel ends the shell with the harness, and not the program."""
+HARNESS = f"""
+import signal, subprocess
+from harness import processes
+wrapper = processes.start({WRAPPED!r}, cwd=None, stdout=subprocess.PIPE, stderr=None)
+print(int(wrapper.stdout.readline()), flush=True)
+signal.pause()
+"""
+
+
+@contextmanager
+def a_harness() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a harness that has started a program by way of a wrapper; both end."""
+    with subprocess.Popen([sys.executable, "-c", HARNESS], cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        pid = int(harness.stdout.readline())
+        try:
+            yield harness, pid
+        finally:
+            harness.kill()
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("killed_is", ["a zombie", "gone"])
+def test_what_a_killed_harness_left_is_ended_and_told(killed_is: str) -> None:
+    with a_harness() as (killed, orphan), a_harness() as (alive, busy):
+        killed.kill()
+        assert processes.wait_ended(killed.pid, ENDS_WITHIN_S)
+        if killed_is == "gone":
+            killed.wait()
+        ended = leftovers.clean_up()
+        assert leftovers.Leftover(orphan, "sleep 1000") in ended
+        assert processes.wait_ended(orphan, 0)
+        assert busy not in [leftover.pid for leftover in ended]
+        assert not processes.wait_ended(busy, 0)
+        assert alive.poll() is None
+
+
+@pytest.mark.parametrize("harness", ["alive", "gone"])
+def test_a_process_id_that_came_again_is_no_live_harness(harness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(name, value)] = leftovers.mark().items()
+    monkeypatch.setattr(leftovers, "mark", lambda: {name: value if harness == "alive" else f"{os.getpid()}:1"})
+    process = processes.start(["sleep", "1000"], cwd=None, stdout=None, stderr=None)
+    try:
+        assert processes.wait_until(lambda: psutil.Process(process.pid).name() == "sleep", ENDS_WITHIN_S)
+        ended = [leftover.pid for leftover in leftovers.clean_up()]
+        assert processes.wait_ended(process.pid, 0) is (process.pid in ended) is (harness == "gone")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process id namespace takes root")
+def test_what_a_container_runs_belongs_to_none_of_the_harnesses_here() -> None:
+    [name] = leftovers.mark()
+    command = ["unshare", "--pid", "--fork", "--kill-child", "env", f"{name}={os.getpid()}:1", "sleep", "1000"]
+    container = processes.start(command, cwd=None, stdout=None, stderr=None)
+    try:
+        assert processes.wait_until(lambda: "sleep" in names(processes.children(container.pid)), ENDS_WITHIN_S)
+        leftovers.clean_up()
+        assert names(processes.children(container.pid)) == ["sleep"]
+    finally:
+        container.kill()
+        container.wait()
+
+
+def names(pids: Sequence[int]) -> list[str]:
+    return [psutil.Process(pid).name() for pid in pids]
