@@ -5,12 +5,11 @@ import os
 import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -22,89 +21,27 @@ from harness.loadgen import Generator, GeneratorFailed, Job, Outcome
 from harness.loadgen.connections import PAUSE_NS
 from harness.registry import find
 from harness.servers import Server
+from tests.peers import (
+    BEYOND_LOOPBACK,
+    LARGE_REPLY,
+    REPLY,
+    Handler,
+    never,
+    reply_then_reset,
+    reset,
+    sending,
+    sending_each_time,
+    serving,
+)
 
 ROOT = Path(__file__).parent.parent
-REPLY = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-LARGE_REPLY = REPLY + bytes(range(256)) * 8192
 SLICE_S = 0.1
 SHORT_TIMEOUT_S = 0.3
 """For servers that make the generator wait for nothing."""
 ENDS_WITHIN_S = 5.0
 
-Handler = Callable[[socket.socket], None]
-"""Has one connection to itself; it is closed afterwards."""
-
-
-@contextmanager
-def serving(handler: Handler, host: str = "127.0.0.1", backlog: int = 128) -> Iterator[tuple[str, int]]:
-    """Run a server with a thread for each connection, and end all of them."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    connections: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def serve(connection: socket.socket) -> None:
-        # A client that gives up is what some of the tests are about.
-        with connection, suppress(ConnectionError):
-            handler(connection)
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # shut down below
-            connections.append(connection)
-            threads.append(threading.Thread(target=serve, args=[connection]))
-            threads[-1].start()
-
-    with socket.create_server((host, 0), family=family, backlog=backlog) as listener:
-        acceptor = threading.Thread(target=accept)
-        acceptor.start()
-        try:
-            yield listener.getsockname()[:2]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join()
-            for connection in connections:
-                with suppress(OSError):  # it has ended already
-                    connection.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join()
-
-
-def sending(*parts: bytes) -> Handler:
-    """Answer one request with these segments, and close."""
-
-    def handler(connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.recv(4096)
-        for part in parts:
-            connection.sendall(part)
-
-    return handler
-
-
-def sending_each_time(*parts: bytes) -> Handler:
-    """Answer each request with these segments."""
-
-    def handler(connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while connection.recv(4096):
-            for part in parts:
-                connection.sendall(part)
-
-    return handler
-
-
-def reset(connection: socket.socket) -> None:
-    connection.recv(4096)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def reply_then_reset(connection: socket.socket) -> None:
-    connection.recv(4096)
-    connection.sendall(REPLY)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+VIA = pytest.mark.parametrize("via", ["127.0.0.1", BEYOND_LOOPBACK])
+"""The address that the generator connects to."""
 
 
 @pytest.fixture(scope="module")
@@ -274,30 +211,27 @@ def test_ipv6(generator: Generator, workload: Literal["short", "keepalive"]) -> 
 
 @pytest.mark.parametrize("workload", ["short", "keepalive"])
 @pytest.mark.parametrize("parts", [[REPLY[:1], REPLY[1:]], [REPLY[i : i + 1] for i in range(len(REPLY))]])
+@VIA
 def test_a_reply_in_pieces_is_correct(
-    generator: Generator, workload: Literal["short", "keepalive"], parts: list[bytes]
+    generator: Generator, workload: Literal["short", "keepalive"], parts: list[bytes], via: str
 ) -> None:
     handler = sending(*parts) if workload == "short" else sending_each_time(*parts)
-    with serving(handler) as address:
-        outcome = run(generator, job(address, workload=workload))
+    with serving(handler) as (_, port):
+        outcome = run(generator, job((via, port), workload=workload))
     assert outcome.errors == {}
     assert len(outcome.completed_ns) == len(outcome.latency_ns) > 0
 
 
 @pytest.mark.parametrize("workload", ["short", "keepalive"])
+@VIA
 def test_a_reply_larger_than_any_buffer_is_correct(
-    generator: Generator, workload: Literal["short", "keepalive"]
+    generator: Generator, workload: Literal["short", "keepalive"], via: str
 ) -> None:
     handler = sending(LARGE_REPLY) if workload == "short" else sending_each_time(LARGE_REPLY)
-    with serving(handler) as address:
-        outcome = run(generator, job(address, workload=workload, reply=LARGE_REPLY))
+    with serving(handler) as (_, port):
+        outcome = run(generator, job((via, port), workload=workload, reply=LARGE_REPLY))
     assert outcome.errors == {}
     assert len(outcome.completed_ns) == len(outcome.latency_ns) > 0
-
-
-def never(connection: socket.socket) -> None:
-    while connection.recv(4096):
-        pass
 
 
 WRONG_BYTE = REPLY[:-1] + b"!"
@@ -329,11 +263,12 @@ FAULTS: dict[str, tuple[Literal["short", "keepalive"], bytes, Handler, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generator, fault: str) -> None:
+@VIA
+def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generator, fault: str, via: str) -> None:
     workload, reply, handler, kind = FAULTS[fault]
-    with serving(handler) as address:
+    with serving(handler) as (_, port):
         timeout_s = SHORT_TIMEOUT_S if kind in {"timeout", "not closed"} else ENDS_WITHIN_S
-        outcome = run(generator, job(address, workload=workload, reply=reply, timeout_s=timeout_s))
+        outcome = run(generator, job((via, port), workload=workload, reply=reply, timeout_s=timeout_s))
     assert set(outcome.errors) == {kind}
     assert outcome.errors[kind] >= 4
     assert len(outcome.completed_ns) == len(outcome.latency_ns) == 0
@@ -401,25 +336,46 @@ def test_a_refusing_server_is_tried_again_with_pauses(
 
 
 @pytest.mark.parametrize("workload", ["short", "keepalive"])
+@VIA
 def test_a_connection_that_nobody_accepts_ends_as_timeout(
-    generator: Generator, workload: Literal["short", "keepalive"]
+    generator: Generator, workload: Literal["short", "keepalive"], via: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        outcome = run(generator, job(listener.getsockname(), workload=workload, timeout_s=SHORT_TIMEOUT_S))
+        target = (via, listener.getsockname()[1])
+        outcome = run(generator, job(target, workload=workload, timeout_s=SHORT_TIMEOUT_S))
     assert set(outcome.errors) == {"timeout"}
     assert len(outcome.completed_ns) == 0
 
 
-@pytest.mark.parametrize("workload", ["short", "keepalive"])
+@pytest.mark.parametrize(
+    ("workload", "via"), [("short", "127.0.0.1"), ("short", BEYOND_LOOPBACK), ("keepalive", "127.0.0.1")]
+)
 def test_a_handshake_that_takes_its_time_is_waited_for(
-    generator: Generator, workload: Literal["short", "keepalive"]
+    generator: Generator, workload: Literal["short", "keepalive"], via: str
 ) -> None:
     """A queue of one is full before the first is accepted; the kernel tries the others again after a second."""
     handler = sending(REPLY) if workload == "short" else sending_each_time(REPLY)
-    with serving(handler, backlog=0) as address:
-        outcome = run(generator, job(address, workload=workload, concurrency=6, timeout_s=30))
+    with serving(handler, backlog=0) as (_, port):
+        outcome = run(generator, job((via, port), workload=workload, concurrency=6, timeout_s=30))
     assert outcome.errors == {}
     assert len(outcome.completed_ns) == len(outcome.latency_ns) >= 6
+
+
+@VIA
+def test_a_server_that_does_not_wait_for_the_request_gets_it_all_the_same(generator: Generator, via: str) -> None:
+    requests = itertools.count()
+
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(REPLY)
+        connection.shutdown(socket.SHUT_WR)
+        if connection.recv(4096):
+            next(requests)
+
+    with serving(handler) as (_, port):
+        # So many that the first replies are there before the generator looks.
+        outcome = run(generator, job((via, port), concurrency=100))
+    assert outcome.errors == {}
+    assert next(requests) == len(outcome.completed_ns) > 100
 
 
 def test_no_descriptors_left_is_an_error_of_its_kind() -> None:

@@ -1,6 +1,6 @@
-"""The load generator: a pinned process that runs one job at a time, and the harness's end of its pipes."""
+"""What makes the load: processes that run one job at a time, each on its CPU, and the harness's end of their pipes."""
 
 from harness.loadgen.control import Generator, GeneratorFailed
-from harness.loadgen.messages import Job, Outcome
+from harness.loadgen.messages import Counted, Job, Outcome
 
-__all__ = ["Generator", "GeneratorFailed", "Job", "Outcome"]
+__all__ = ["Counted", "Generator", "GeneratorFailed", "Job", "Outcome"]

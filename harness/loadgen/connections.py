@@ -5,6 +5,7 @@ moment before it is used again: a server that refuses at once would otherwise ge
 """
 
 import errno
+import ipaddress
 import itertools
 import os
 import select
@@ -16,6 +17,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from harness.loadgen.messages import Job, Measured
+from harness.schema import NO_LOCAL_PORT
 
 CONNECT: Final = "connect"
 RESET: Final = "reset"
@@ -23,7 +25,6 @@ CLOSED_EARLY: Final = "closed early"
 WRONG_REPLY: Final = "wrong reply"
 NOT_CLOSED: Final = "not closed"
 TIMEOUT: Final = "timeout"
-NO_LOCAL_PORT: Final = "no local port"
 NO_SOCKET: Final = "no socket"
 
 PAUSE_NS = 10_000_000
@@ -31,6 +32,9 @@ PAUSE_NS = 10_000_000
 CLOSED_WITHIN_S = 1.0
 """How long a server may take to close the connections that a job has kept open."""
 MAX_READ = 262_144
+
+HANDSHAKE_OVER: Final = select.EPOLLOUT
+"""Part of all events of a connection that is watched for edges, as it stays writable."""
 
 _STDIN = 0
 _NS_PER_S = 1_000_000_000
@@ -56,12 +60,14 @@ class Target(NamedTuple):
     family: socket.AddressFamily
     address: tuple[str, int]
     request: bytes
+    is_loopback: bool
+    """Whether the handshake is over when connect returns: loopback delivers in the sender's context."""
 
 
 class Connections:
     """The open connections of a job, their replies, and what went wrong.
 
-    The fast paths read and write ``started_ns``, ``completed_ns`` and ``latency_ns`` as well.
+    The fast paths read and write ``started_ns``, ``connecting``, ``completed_ns`` and ``latency_ns`` as well.
     """
 
     def __init__(self, job: Job, epoll: select.epoll, events: int, *, until_end: bool) -> None:
@@ -72,16 +78,18 @@ class Connections:
         """How much has come of replies that are not complete."""
         self._last_byte_ns: dict[int, int] = {}
         """When those were complete whose stream has not ended yet."""
-        self.connecting: set[int] = set()
-        """Those whose handshake is under way."""
+        self.connecting: dict[int, bytes] = {}
+        """Those whose handshake is under way, and what is sent when it is over."""
         self.requests: dict[int, bytes] = {}
-        """What is sent on these and on all that are kept."""
+        """What is sent on those that are kept, again and again."""
         self.completed_ns = array("Q")
         self.latency_ns = array("Q")
         self.errors: Counter[str] = Counter()
         self.targets = itertools.cycle([_target(*target) for target in job.targets])
         self.read_size = min(len(job.reply) + 1, MAX_READ)
         """One byte more than the reply, so that one byte too many is seen."""
+        self.handshake_events = events | HANDSHAKE_OVER | select.EPOLLET if until_end else HANDSHAKE_OVER
+        """What a connection is watched for from its handshake on; kept ones just for its end."""
         self.end_ns = 0
         """When the job begins no more requests; before its clock has started that is at once."""
         self._deadline_ns = 0
@@ -159,7 +167,7 @@ class Connections:
 
     def open(self) -> None:
         """Open a connection to the next target; ``handle`` goes on when its handshake is over."""
-        family, address, request = next(self.targets)
+        family, address, request, _ = next(self.targets)
         try:
             # As in the fast path, a bare socket.
             connection = socket.SocketType(family, _NON_BLOCKING, 0)
@@ -188,9 +196,8 @@ class Connections:
         self._count(NO_SOCKET)
 
     def _await_handshake(self, fd: int, request: bytes) -> None:
-        self.requests[fd] = request
-        self.connecting.add(fd)
-        self._epoll.register(fd, select.EPOLLOUT)
+        self.connecting[fd] = request
+        self._epoll.register(fd, self.handshake_events)
 
     def send_first(self, fd: int) -> None:
         """Begin with the requests of a connection that is kept."""
@@ -220,13 +227,13 @@ class Connections:
                 self._connected(fd)
                 return False
             # On a connection that broke the read reports why; one whose handshake failed has nothing else to read.
-            return self.take(fd, os.read(fd, self.read_size))
+            return self.take(fd, os.read(fd, self.read_size), event)
         except OSError as error:
             self.fail(fd, error.errno)
             return False
 
-    def take(self, fd: int, data: bytes) -> bool:
-        """Compare what was read with what is due. Tell whether the reply is complete; if so it is counted."""
+    def take(self, fd: int, data: bytes, event: int) -> bool:
+        """Compare what was read after ``event`` with what is due. Tell whether the reply is complete, and counted."""
         have = self.received.get(fd, 0)
         if not data:
             if self._until_end and have == len(self._job.reply):
@@ -236,6 +243,9 @@ class Connections:
         elif not self._job.reply.startswith(data, have):
             self._fail(fd, WRONG_REPLY)
         elif self._until_end or have + len(data) < len(self._job.reply):
+            if event & HANDSHAKE_OVER:
+                # It is watched for edges, and the one that told of what is left unread, or of the end, may be this.
+                self._epoll.modify(fd, self._events)
             self.received[fd] = have + len(data)
             if have + len(data) == len(self._job.reply):
                 self._last_byte_ns[fd] = time.monotonic_ns()
@@ -245,12 +255,18 @@ class Connections:
         return False
 
     def _connected(self, fd: int) -> None:
-        self.connecting.remove(fd)
+        request = self.connecting.pop(fd)
         if self._until_end:
+            # No longer for edges: where the server spoke first, the edge of its reply is this one.
             self._epoll.modify(fd, self._events)
-            os.write(fd, self.requests.pop(fd))
+            os.write(fd, request)
             return
+        self.requests[fd] = request
         self.rest(fd)
+        self.opened(fd)
+
+    def opened(self, fd: int) -> None:
+        """Use a connection that is kept, when it is open: at once, in the time of the job."""
         if time.monotonic_ns() < self.end_ns:
             self.send_first(fd)
 
@@ -288,7 +304,7 @@ class Connections:
         self._count(kind)
         self.started_ns.pop(fd, None)
         self.requests.pop(fd, None)
-        self.connecting.discard(fd)
+        self.connecting.pop(fd, None)
         self.received.pop(fd, None)
         self._last_byte_ns.pop(fd, None)
         os.close(fd)
@@ -304,7 +320,8 @@ def _target(host: str, port: int) -> Target:
     is_ipv6 = ":" in host
     name = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
     request = f"GET / HTTP/1.0\r\nHost: {name}\r\n\r\n".encode()
-    return Target(socket.AF_INET6 if is_ipv6 else socket.AF_INET, (host, port), request)
+    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+    return Target(family, (host, port), request, ipaddress.ip_address(host).is_loopback)
 
 
 def _kind(number: int | None) -> str:

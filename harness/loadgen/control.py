@@ -7,11 +7,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
 from harness.loadgen.messages import Job, Measured, Outcome, Proceed, frame, read_payload
+
+if TYPE_CHECKING:
+    from harness.testbed.host import Host
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
@@ -27,9 +30,14 @@ class GeneratorFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: w
 class Generator:
     """A generator process; as a context manager it runs inside of it, and does not stay behind."""
 
-    def __init__(self, cpu: int | None) -> None:
-        """``cpu`` is where it is to run; None leaves that to the kernel."""
+    def __init__(self, cpu: int | None, host: "Host | None" = None, *, slowed_by: float = 0.0) -> None:
+        """``cpu`` is where it is to run; None leaves that to the kernel. ``host`` is where it connects from.
+
+        ``slowed_by`` is a share of its CPU time that it is to take more, for the self test.
+        """
         self._cpu = cpu
+        self._slowed_by = slowed_by
+        self._host = host
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -48,14 +56,22 @@ class Generator:
 
     def start(self) -> None:
         """Start the process and wait until it takes jobs. Raises GeneratorFailed when it cannot run on its CPU."""
+        from harness import processes  # noqa: PLC0415  see _outcome
+
         # In a session of its own, so that Ctrl-C in the terminal is for the harness alone to deal with.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.loadgen.generator", *([] if self._cpu is None else [str(self._cpu)])],
+        self._process = processes.start(
+            [
+                sys.executable,
+                "-m",
+                "harness.loadgen.generator",
+                *([] if self._cpu is None else [str(self._cpu)]),
+                *(["--slow-down", f"{self._slowed_by * 100:g}"] if self._slowed_by else []),
+            ],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
+            stderr=None,
+            namespace_pid=self._host.holder_pid if self._host else None,
         )
         try:
             self._receive(START_TIMEOUT_S)
@@ -161,4 +177,7 @@ def _outcome(measured: Measured) -> Outcome:
         completed_ns=np.frombuffer(measured.completed_ns, np.uint64),
         latency_ns=np.frombuffer(measured.latency_ns, np.uint64),
         errors=measured.errors,
+        connect_ns=np.frombuffer(measured.connect_ns, np.uint64),
+        first_byte_ns=np.frombuffer(measured.first_byte_ns, np.uint64),
+        lateness_ns=measured.lateness_ns,
     )

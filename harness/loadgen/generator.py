@@ -1,9 +1,10 @@
-"""The generator process: ``python -m harness.loadgen.generator [CPU]``.
+"""The generator process: ``python -m harness.loadgen.generator [CPU] [--slow-down PERCENT]``.
 
 It reads jobs from standard input, runs one at a time, and writes what it measured to standard output. It ends when
 its standard input does, in the middle of a job too: so it cannot outlive the harness, however that ends.
 """
 
+import argparse
 import gc
 import os
 import resource
@@ -13,17 +14,26 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.loadgen import keepalive, short
+from harness.loadgen import keepalive, open_keepalive, open_short, short
 from harness.loadgen.connections import HarnessGone
 from harness.loadgen.messages import Job, Proceed, Ready, frame, read_payload
+from harness.loadgen.slowed import slow_down
 
 _M = TypeVar("_M")
 
 
-def main(cpu: str | None = None) -> None:
+def main() -> None:
     """Run jobs until standard input ends."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {int(cpu)})
+    parser = argparse.ArgumentParser(prog="python -m harness.loadgen.generator", description=main.__doc__)
+    parser.add_argument("cpu", type=int, nargs="?", help="where to run; without it the kernel decides")
+    parser.add_argument(
+        "--slow-down", type=float, default=0.0, metavar="PERCENT", help="take that much more CPU time for everything"
+    )
+    options = parser.parse_args()
+    if options.cpu is not None:
+        os.sched_setaffinity(0, {options.cpu})
+    if options.slow_down:
+        slow_down(options.slow_down)
     _allow_many_descriptors()
     # Nothing here makes reference cycles but exceptions on their way: the collector would only interrupt.
     gc.disable()
@@ -38,12 +48,15 @@ def main(cpu: str | None = None) -> None:
 
 
 def _run(job: Job) -> None:
-    workload = keepalive if job.workload == "keepalive" else short
+    if job.workload == "keepalive":
+        loop = keepalive if job.rate_rps is None else open_keepalive
+    else:
+        loop = short if job.rate_rps is None else open_short
     with select.epoll() as epoll:
-        connections = workload.prepare(job, epoll)
+        connections = loop.prepare(job, epoll)
         _write(Ready())
         _read(Proceed)
-        _write(workload.run(job, epoll, connections))
+        _write(loop.run(job, epoll, connections))
         _read(Proceed)
         connections.close()
 
@@ -69,4 +82,4 @@ def _allow_many_descriptors() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

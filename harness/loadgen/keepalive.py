@@ -6,7 +6,7 @@ An exchange costs write, read and a share of epoll_wait, 7 µs in all with the k
 counts. So the loop works on bare descriptors and local names, reads the clock once a request (the end of one is the
 beginning of the next, with nothing but its bookkeeping between), and leaves what is not one whole reply in one read
 to ``Connections``. Level-triggered and edge-triggered made no difference in the rate; so it is the simpler one.
-``python -m harness.loadgen.benchmark`` measures again.
+``harness crosscheck`` measures again.
 """
 
 import os
@@ -27,13 +27,19 @@ def prepare(job: Job, epoll: select.epoll) -> Connections:
     Raises HarnessGone when nobody waits for the outcome any more.
     """
     connections = Connections(job, epoll, select.EPOLLIN, until_end=False)
+    open_all(job, epoll, connections)
+    return connections
+
+
+def open_all(job: Job, epoll: select.epoll, connections: Connections) -> None:
+    """Do what ``prepare`` says."""
     deadline_s = time.monotonic() + job.timeout_s
     for _ in range(job.concurrency):
         connections.open()
     while connections.connecting and (left_s := deadline_s - time.monotonic()) > 0:
         for fd, event in epoll.poll(left_s):
             connections.handle(fd, event)
-    for fd in list(connections.requests.keys() - connections.connecting):
+    for fd in list(connections.requests):
         connections.send_first(fd)
     while connections.started_ns and (left_s := deadline_s - time.monotonic()) > 0:
         for fd, event in epoll.poll(left_s):
@@ -41,7 +47,6 @@ def prepare(job: Job, epoll: select.epoll) -> Connections:
                 connections.rest(fd)
     connections.abandon()
     connections.forget_replies()
-    return connections
 
 
 def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  # noqa: C901, PLR0912  as in short.py
@@ -68,7 +73,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
                         now_ns = now()
                         completed(now_ns)
                         latency(now_ns - started_ns[fd])
-                    elif connections.take(fd, data):
+                    elif connections.take(fd, data, event):
                         now_ns = now()
                     else:
                         continue

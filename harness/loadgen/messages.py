@@ -28,13 +28,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     targets: Annotated[list[tuple[str, int]], Meta(min_length=1)]
     """IP addresses and ports, used in turn."""
     concurrency: Annotated[int, Meta(ge=0)]
-    """Connections at a time; each has one request under way."""
+    """Connections at a time; each has one request under way, in an open loop at most one."""
     duration_s: Annotated[float, Meta(gt=0)]
-    """For how long requests are begun."""
+    """For how long requests are begun; in an open loop, for how long they become due."""
     reply: Annotated[bytes, Meta(min_length=1)]
     """What every reply must be, byte for byte."""
     timeout_s: Annotated[float, Meta(ge=0)]
     """How long the replies still due at the end are waited for."""
+    rate_rps: Annotated[float, Meta(gt=0)] | None = None
+    """How many requests a second become due, in an open loop; None stands for a closed one."""
+    seed: int = 0
+    """Fixes when they become due: the same seed and rate, the same schedule. Generators that load one server together
+    need different ones."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -57,6 +62,18 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     completed_ns: bytes
     latency_ns: bytes
     errors: dict[str, int]
+    connect_ns: bytes = b""
+    first_byte_ns: bytes = b""
+    lateness_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a program that tells no time for each reply has counted, by its own clock."""
+
+    requests: int
+    """Correct replies."""
+    duration_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +89,24 @@ class Outcome:
     completed_ns: "NDArray[np.uint64]"
     """When each correct reply was complete; in no order, as the end of its stream may come later."""
     latency_ns: "NDArray[np.uint64]"
-    """How long each of them took: from before the connect, with ``keepalive`` from before the write, to its end."""
+    """How long each of them took: from before the connect, with ``keepalive`` from before the write, to its end.
+
+    In an open loop from when the request was due; so are the next two, whose order is the same.
+    """
     errors: dict[str, int]
-    """What was not a correct reply, by kind."""
+    """What was not a correct reply, by kind; in an open loop, with all that were due and not answered in time."""
+    connect_ns: "NDArray[np.uint64]"
+    """To the end of each one's handshake; empty in a closed loop, and with ``keepalive``."""
+    first_byte_ns: "NDArray[np.uint64]"
+    """To the read that brought the first byte of each; empty in a closed loop."""
+    lateness_ns: int
+    """How late the generator itself was: the 99th percentile, over the requests of an open loop for which a connection
+    was free when they were due, of the time from then to their begin. 0 in a closed loop.
+
+    It is part of the latencies. Where it is not small against them, they are in part the generator's.
+    """
+    counted: Counted | None = None
+    """Stands instead of ``completed_ns``, which is empty then; ``latency_ns`` holds quantiles, not every reply's."""
 
 
 def frame(message: msgspec.Struct) -> bytes:

@@ -1,0 +1,258 @@
+"""What all witnesses share: a program that is started anew for each job, and held until the job's time begins.
+
+``prepare`` starts a shell that stops itself (SIGSTOP) and, continued by ``begin``, becomes the program. So starting
+takes nothing from the time and the CPU time of a job, and several programs begin together.
+"""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from harness import ports, processes
+from harness.errors import BadInput
+from harness.loadgen.control import START_TIMEOUT_S, GeneratorFailed
+from harness.loadgen.messages import Counted, Job, Outcome
+from harness.observe import cpu_time
+
+MIN_TURN_S = 1.0
+"""The programs take whole seconds only."""
+
+STATUS = "status"
+"""The kind of error of a reply with another status than 200."""
+NOT_KEPT = "not kept"
+"""The kind of error of a connection that is opened anew where it should have been kept."""
+
+# A connection takes a descriptor, and the soft limit is often 1024: the shell raises it to the hard one.
+_HELD = 'ulimit -S -n "$(ulimit -H -n)"; kill -s STOP $$; exec "$@"'
+_STOPPED_OR_ENDED = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+
+class Host(Protocol):
+    """Where processes are started."""
+
+    @property
+    def holder_pid(self) -> int | None:
+        """A process of the network namespace that they shall be in; None stands for the harness's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a program has left behind."""
+
+    status: int
+    """Its exit status, negative for a signal as in ``subprocess``."""
+    stdout: str
+    stderr: str
+    quantiles: str = ""
+    """What it wrote to the file that it was given for quantiles."""
+
+    @property
+    def last_words(self) -> str:
+        """Its last line, that on standard error first."""
+        lines = [*self.stdout.splitlines(), *self.stderr.splitlines()]
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a program's output says of a job."""
+
+    requests: int = 0
+    """Correct replies, as far as the program can tell."""
+    duration_ns: int = 0
+    quantiles_ns: Sequence[int] = ()
+    """Values of latency at evenly spaced quantiles."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+class Witness(ABC):
+    """A program in the place of a generator process; as a context manager nothing of it stays behind."""
+
+    program: ClassVar[str]
+    package: ClassVar[str]
+    """The Debian package that holds it."""
+
+    def __init__(self, cpu: int | None, host: Host | None = None) -> None:
+        """``cpu`` is where it is to run; None leaves that to the kernel."""
+        self._cpu = cpu
+        self._host = host
+        self._path = ""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._job: Job | None = None
+        self._cpu_before_ns = 0
+        self._started_ns = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Tell whether the program is on the PATH."""
+        return shutil.which(cls.program) is not None
+
+    @classmethod
+    def find(cls) -> str:
+        """Return the program's path. Raises BadInput when it is not installed."""
+        path = shutil.which(cls.program)
+        if path is None:
+            raise BadInput(
+                f"--client {cls.program}: {cls.program} is not on the PATH; it is in the package {cls.package} "
+                f"(Debian: apt-get install {cls.package})"
+            )
+        return path
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is another one for each job; RuntimeError between jobs."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Get ready to take jobs. Raises BadInput when the program is not installed."""
+        self._path = self.find()
+        self._folder = tempfile.TemporaryDirectory(prefix="percore-")
+
+    def stop(self) -> None:
+        """End the program, in the middle of a job too."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def run(self, job: Job, timeout_s: float) -> Outcome:
+        """Run a job from its first step to its last. Raises GeneratorFailed when there is no outcome in time."""
+        self.prepare(job)
+        self.wait_prepared(START_TIMEOUT_S)
+        self.begin()
+        outcome = self.receive(timeout_s)
+        self.finish()
+        return outcome
+
+    def prepare(self, job: Job) -> None:
+        """Start the shell that is to become the program. Raises BadInput for a job of several targets."""
+        if len(job.targets) != 1:
+            raise BadInput(f"--client {self.program}: {self.program} loads one address of a server, not several")
+        options: dict[str, Any] = {}
+        if self._host is not None and self._host.holder_pid is not None:
+            options["namespace_pid"] = self._host.holder_pid
+        command = [self._path, *self.arguments(job, self._file("quantiles"))]
+        self._job = job
+        self._file("quantiles").unlink(missing_ok=True)
+        with self._file("stdout").open("wb") as stdout, self._file("stderr").open("wb") as stderr:
+            self._process = processes.start(
+                ["/bin/sh", "-c", _HELD, self.program, *command],
+                cwd=None,
+                stdout=stdout,
+                stderr=stderr,
+                cpus=None if self._cpu is None else {self._cpu},
+                **options,
+            )
+
+    def wait_prepared(self, timeout_s: float) -> None:
+        """Wait until it is held. Raises GeneratorFailed."""
+        pid = self.pid
+
+        def held_or_ended() -> bool:
+            return os.waitid(os.P_PID, pid, _STOPPED_OR_ENDED) is not None
+
+        reached = processes.wait_until(held_or_ended, timeout_s)
+        if processes.wait_ended(pid, 0):
+            raise self._failed(f"cannot be started: {self._printed(0).last_words}")
+        if not reached:
+            raise self._failed(f"does not start within {timeout_s:g} s")
+        self._cpu_before_ns = cpu_time([pid]).total_ns
+
+    def begin(self) -> None:
+        """Let it become the program; now the job's time begins."""
+        self._started_ns = time.monotonic_ns()
+        os.kill(self.pid, signal.SIGCONT)
+
+    def receive(self, timeout_s: float) -> Outcome:
+        """Wait until the program has ended, and read what it printed. Raises GeneratorFailed."""
+        process, job = self._running(), self._job
+        if job is None or not processes.wait_ended(process.pid, timeout_s):
+            raise self._failed(f"does not end within {timeout_s:g} s")
+        ended_ns = time.monotonic_ns()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self._process = None
+        tally = self.read(job, self._printed(process.returncode))
+        return Outcome(
+            started_ns=self._started_ns,
+            ended_ns=ended_ns,
+            cpu_ns=max(round((usage.ru_utime + usage.ru_stime) * 1e9) - self._cpu_before_ns, 0),
+            completed_ns=np.empty(0, np.uint64),
+            latency_ns=np.asarray(tally.quantiles_ns, np.uint64),
+            errors={kind: count for kind, count in tally.errors.items() if count},
+            connect_ns=np.empty(0, np.uint64),
+            first_byte_ns=np.empty(0, np.uint64),
+            lateness_ns=0,
+            counted=Counted(tally.requests, tally.duration_ns),
+        )
+
+    def finish(self) -> None:  # noqa: B027  not abstract: there is nothing to do for any
+        """Let it close what is still open: nothing is, as it has ended."""
+
+    @staticmethod
+    @abstractmethod
+    def arguments(job: Job, quantiles: Path) -> list[str]:
+        """Return the program's arguments; ``quantiles`` is a file that it may write."""
+
+    @staticmethod
+    @abstractmethod
+    def read(job: Job, printed: Printed) -> Tally:
+        """Make sense of what it printed. Raises GeneratorFailed when it is no output of such a program."""
+
+    def _printed(self, status: int) -> Printed:
+        quantiles = self._file("quantiles")
+        return Printed(
+            status,
+            self._file("stdout").read_text(errors="replace"),
+            self._file("stderr").read_text(errors="replace"),
+            quantiles.read_text() if quantiles.exists() else "",
+        )
+
+    def _file(self, name: str) -> Path:
+        if self._folder is None:
+            raise RuntimeError(f"{self.program} was not started")
+        return Path(self._folder.name, name)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError(f"{self.program} has no job")
+        return self._process
+
+    def _failed(self, what: str) -> GeneratorFailed:
+        cpu = "" if self._cpu is None else f" on CPU {self._cpu}"
+        return GeneratorFailed(f"{self.program}{cpu} {what}")
+
+
+def url(job: Job) -> str:
+    """Return the URL of a job's only target."""
+    return f"http://{ports.join(*job.targets[0])}/"
+
+
+def seconds(duration_s: float) -> str:
+    """Return a time in whole seconds, rounded up, as it stands on a command line."""
+    return str(max(1, math.ceil(duration_s)))
