@@ -1,27 +1,30 @@
 """One slice: load on one server for some tens of milliseconds, with the kernel's counters read around it."""
 
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.window import window
-from harness.loadgen import Generator, Job, Outcome
-from harness.observe import CpuTime, cpu_time
-from harness.schema import NOT_STARTED, SERVER_ENDED, Cell, Slice
+from harness import observe
+from harness.analysis.latency import Kind, LatencyHistogram
+from harness.analysis.window import Window, window
+from harness.loadgen import Counted, Job, Outcome
+from harness.loadgen.clients import Client
+from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
+from harness.snapshot import Snapshot, Subject
+from harness.testbed import Testbed
 
 REPLY_TIMEOUT_S = 2.0
 """How long a slice waits at its end for replies that are still due."""
 GENERATOR_GRACE_S = 10.0
 """How much longer a generator may take before it is given up."""
 
-Latencies = NDArray[np.uint64]
+_NS_PER_S = 1_000_000_000
 
-
-class BackendEnded(Exception):  # noqa: N818  as GeneratorFailed: what happened
-    """The backend has ended, so that it is no contestant's fault when nothing comes back."""
+Latencies = dict[Kind, LatencyHistogram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,112 +36,206 @@ class Contestant:
     reply: bytes
     """What it answers to a request of the cell's workload, byte for byte."""
     pids: Sequence[int]
+    accepted: Callable[[], list[int]]
+    """Returns how many connections each worker has told of since the last call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Which slice it is, and the load that is asked for."""
+
+    slice_s: float
+    round: int = 0
+    position: int = 0
+    block: int = 0
+    phase: Phase = "load"
+    rate_rps: int | None = None
+    """None stands for a closed loop."""
+    seed: int = 0
+    """Fixes, with cell and round, when the requests of an open loop are due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSide:
-    """The generators of a cell, and the processes of its backend."""
+    """What makes the load of a cell, and what is watched beside the server."""
 
-    cell: Cell
-    generators: Sequence[Generator]
+    cell: PlannedCell
+    clients: Sequence[Client]
     backend_pids: Sequence[int]
+    testbed: Testbed
+    backend_rps: int = 0
+    """What the backend does by itself; 0 where that is not known or there is none."""
+    ephemeral_ports: int | None = None
+    """How many the client's host has; None where others use them, too."""
 
-    def measure(self, contestant: Contestant, slice_s: float, number: int, position: int) -> tuple[Slice, Latencies]:
-        """Load one server for one slice; the latencies are those of the requests that ended after the ramp, in ns.
+    def measure(self, contestant: Contestant, turn: Turn) -> tuple[Slice, Latencies]:
+        """Load one server for one slice; the latencies are those of the requests that ended after the ramp.
 
         Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests. Raises
         GeneratorFailed and BackendEnded.
         """
-        self._prepare(contestant, slice_s)
-        before = self._cpu_times(contestant)
-        outcomes = self._load(slice_s)
-        after = self._cpu_times(contestant)
-        for generator in self.generators:
-            generator.finish()
-        if before and after:
-            server, backend = (later - earlier for later, earlier in zip(after, before, strict=True))
-        else:
-            outcomes, server, backend = [], CpuTime(0, 0, 0), CpuTime(0, 0, 0)
-        errors = Counter[str]({} if outcomes else {SERVER_ENDED: 1})
-        for outcome in outcomes:
-            errors.update(outcome.errors)
-        completed_ns = _joined([outcome.completed_ns for outcome in outcomes])
-        latency_ns = _joined([outcome.latency_ns for outcome in outcomes])
-        started_ns = min((outcome.started_ns for outcome in outcomes), default=0)
-        # Not the generators' end: replies that never come are waited for, and nobody is busy meanwhile.
-        ended_ns = max(started_ns + round(slice_s * 1e9), int(completed_ns.max(initial=0))) if outcomes else started_ns
-        counted = window(completed_ns, started_ns, slice_s, self.cell.concurrency)
+        self._prepare(contestant, turn)
+        subject = self._subject(contestant)
+        before = Snapshot.before(subject)
+        outcomes = self._load(turn)
+        after = Snapshot.after(subject)
+        ports = self._ports()
+        for client in self.clients:
+            client.finish()
+        if before is None or after is None:
+            return unmeasured(self.cell, contestant.name, turn, SERVER_ENDED), {}
+        load = _Load.of(outcomes, turn, self.cell.concurrency)
+        seen = before.until(after)
         measured = Slice(
             cell=self.cell.key,
             impl=contestant.name,
-            round=number,
-            position=position,
-            slice_s=slice_s,
-            wall_ns=ended_ns - started_ns,
-            requests=len(completed_ns),
-            window_requests=counted.requests,
-            window_ns=counted.duration_ns,
-            errors=dict(errors),
+            round=turn.round,
+            position=turn.position,
+            block=turn.block,
+            phase=turn.phase,
+            rate_rps=turn.rate_rps,
+            slice_s=turn.slice_s,
+            wall_ns=load.ended_ns - load.started_ns,
+            requests=load.requests,
+            window_requests=load.window.requests,
+            window_ns=load.window.duration_ns,
+            errors=dict(load.errors),
             generator_cpu_ns=[outcome.cpu_ns for outcome in outcomes],
-            server_cpu_ns=server.total_ns,
-            server_user_ns=server.user_ns,
-            server_system_ns=server.system_ns,
-            backend_cpu_ns=backend.total_ns,
+            lateness_ns=max(outcome.lateness_ns for outcome in outcomes),
+            server_cpu_ns=seen.server.total_ns,
+            server_user_ns=seen.server.user_ns,
+            server_system_ns=seen.server.system_ns,
+            backend_cpu_ns=seen.backend.total_ns,
+            cpus=seen.cpus,
+            context_switches=seen.switches,
+            tcp=seen.tcp,
+            ports=ports,
+            rss_bytes=after.resident_bytes,
+            worker_accepted=contestant.accepted(),
+            backend_rps=self.backend_rps,
         )
-        return measured, latency_ns[completed_ns > counted.ramp_end_ns]
+        return measured, load.latencies
 
-    def _prepare(self, contestant: Contestant, slice_s: float) -> None:
+    def _subject(self, contestant: Contestant) -> Subject:
+        cell = self.cell
+        return Subject(
+            server_pids=contestant.pids,
+            backend_pids=self.backend_pids,
+            cpus=sorted({*cell.server_cpus, *cell.generator_cpus, *cell.backend_cpus}),
+            server_net=self.testbed.server.proc_net,
+        )
+
+    def _ports(self) -> ClientPorts | None:
+        if self.ephemeral_ports is None:
+            return None
+        return observe.client_ports(self.testbed.client.proc_net, self.ephemeral_ports)
+
+    def _prepare(self, contestant: Contestant, turn: Turn) -> None:
         """Have kept connections open before the slice: what opening them costs the server is not part of it."""
-        shares = _shares(self.cell.concurrency, len(self.generators))
-        for generator, concurrency in zip(self.generators, shares, strict=True):
-            generator.prepare(
+        count = len(self.clients)
+        shares = _shares(self.cell.concurrency, count)
+        for i, (client, concurrency) in enumerate(zip(self.clients, shares, strict=True)):
+            client.prepare(
                 Job(
                     workload=self.cell.workload,
                     targets=[contestant.target],
                     concurrency=concurrency,
-                    duration_s=slice_s,
+                    duration_s=turn.slice_s,
                     reply=contestant.reply,
                     timeout_s=REPLY_TIMEOUT_S,
+                    rate_rps=None if turn.rate_rps is None else turn.rate_rps / count,
+                    seed=zlib.crc32(f"{turn.seed} {self.cell.key} {turn.round} {i}".encode()),
                 )
             )
-        for generator in self.generators:
-            generator.wait_prepared(REPLY_TIMEOUT_S + GENERATOR_GRACE_S)
+        for client in self.clients:
+            client.wait_prepared(REPLY_TIMEOUT_S + GENERATOR_GRACE_S)
 
-    def _cpu_times(self, contestant: Contestant) -> tuple[CpuTime, CpuTime] | None:
-        """Return the CPU time of the server and of the backend so far; None when the server has ended.
-
-        Raises BackendEnded.
-        """
-        try:
-            backend = cpu_time(self.backend_pids)
-        except ProcessLookupError:
-            raise BackendEnded("the backend's processes have ended; without it no proxy can be measured") from None
-        try:
-            return cpu_time(contestant.pids), backend
-        except ProcessLookupError:
-            return None
-
-    def _load(self, slice_s: float) -> list[Outcome]:
-        for generator in self.generators:
-            generator.begin()
-        limit_s = slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
-        return [generator.receive(limit_s) for generator in self.generators]
+    def _load(self, turn: Turn) -> list[Outcome]:
+        for client in self.clients:
+            client.begin()
+        limit_s = turn.slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
+        return [client.receive(limit_s) for client in self.clients]
 
 
-def not_started(cell: Cell, name: str, slice_s: float) -> Slice:
-    """Make the slice that says that a server did not start."""
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What all clients of a slice did together."""
+
+    started_ns: int
+    ended_ns: int
+    requests: int
+    window: Window
+    errors: Counter[str]
+    latencies: Latencies
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome], turn: Turn, concurrency: int) -> "_Load":
+        errors = Counter[str]()
+        for outcome in outcomes:
+            errors.update(outcome.errors)
+        completed_ns = _joined([outcome.completed_ns for outcome in outcomes])
+        started_ns = min(outcome.started_ns for outcome in outcomes)
+        counted = [outcome.counted for outcome in outcomes if outcome.counted is not None]
+        if counted:
+            ended_ns = max(outcome.ended_ns for outcome in outcomes)
+            requests = sum(each.requests for each in counted)
+            of_rate = _window_of(counted)
+            measured = np.ones(sum(len(outcome.latency_ns) for outcome in outcomes), np.bool_)
+        else:
+            # Not the generators' end: replies that never come are waited for, and nobody is busy meanwhile.
+            ended_ns = max(started_ns + round(turn.slice_s * _NS_PER_S), int(completed_ns.max(initial=0)))
+            requests = len(completed_ns)
+            of_rate = window(completed_ns, started_ns, turn.slice_s, concurrency if turn.rate_rps is None else 1)
+            # In an open loop the first requests are as good as any.
+            measured = completed_ns > (of_rate.ramp_end_ns if turn.rate_rps is None else 0)
+        times: dict[Kind, list[NDArray[np.uint64]]] = {
+            "latency": [outcome.latency_ns for outcome in outcomes],
+            "connect": [outcome.connect_ns for outcome in outcomes],
+            "first-byte": [outcome.first_byte_ns for outcome in outcomes],
+        }
+        latencies = {}
+        for kind, arrays in times.items():
+            joined = _joined(arrays)
+            if len(joined):
+                latencies[kind] = LatencyHistogram()
+                latencies[kind].record(joined[measured])
+        return cls(started_ns, ended_ns, requests, of_rate, errors, latencies)
+
+
+def unmeasured(cell: Cell, name: str, turn: Turn, why: str) -> Slice:
+    """Make the slice of a server that did not start, or has ended."""
     return Slice(
         cell=cell.key,
         impl=name,
-        round=0,
-        position=0,
-        slice_s=slice_s,
+        round=turn.round,
+        position=turn.position,
+        block=turn.block,
+        phase=turn.phase,
+        slice_s=turn.slice_s,
         wall_ns=0,
         requests=0,
         window_requests=0,
         window_ns=0,
-        errors={NOT_STARTED: 1},
+        errors={why: 1},
     )
+
+
+def ephemeral_ports(testbed: Testbed) -> int | None:
+    """Count the ports that connections from the client's host can have; None where that is the whole machine.
+
+    There the server's own connections in TIME_WAIT would count as the client's.
+    """
+    if testbed.client.holder_pid is None:
+        return None
+    first, last = map(int, testbed.client.sysctl("net.ipv4.ip_local_port_range").split())
+    return last - first + 1
+
+
+def _window_of(counted: Sequence[Counted]) -> Window:
+    """Put together what clients tell that keep no times: their rates add up."""
+    requests = sum(each.requests for each in counted)
+    rate = sum(each.requests / each.duration_ns for each in counted if each.duration_ns)
+    return Window(requests, round(requests / rate) if rate else 0, 0)
 
 
 def _shares(total: int, parts: int) -> list[int]:

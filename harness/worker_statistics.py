@@ -1,0 +1,28 @@
+"""What the workers of a server tell of themselves, once a second with ``-v`` (CONTRACT.md, STAT-VERBOSE)."""
+
+import re
+from pathlib import Path
+
+_LINE = re.compile(rb"worker (\d+) cpu \d+ requests \d+ accepted (\d+) ")
+
+
+class AcceptedConnections:
+    """Reads from a server's standard error how many connections each worker has accepted."""
+
+    def __init__(self, stderr: Path, workers: int) -> None:
+        self._stderr = stderr
+        self._workers = workers
+        self._offset = 0
+
+    def __call__(self) -> list[int]:
+        """Return for each worker the connections told of since the last call; an empty list when nothing was told."""
+        with self._stderr.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        lines = data[: data.rfind(b"\n") + 1]
+        self._offset += len(lines)
+        accepted = [0] * self._workers
+        for worker, count in _LINE.findall(lines):
+            if int(worker) < self._workers:
+                accepted[int(worker)] += int(count)
+        return accepted if any(accepted) else []
