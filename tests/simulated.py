@@ -1,12 +1,14 @@
 """Runs with a known truth: plans and slices as a machine would give them whose speed drifts from round to round."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.analysis.latency import LatencyHistogram
-from harness.schema import Plan, PlannedCell, PlannedImplementation, Slice, Workload
+from harness.analysis.latency import WHOLE, LatencyHistogram
+from harness.histogram_log import Key
+from harness.schema import CpuUse, Plan, PlannedCell, PlannedImplementation, Slice, Workload
 
 SLICE_S = 0.05
 WALL_NS = 52_000_000
@@ -55,6 +57,8 @@ class Server:
     backend_busy: float = 0.0
     errors: Mapping[str, int] = field(default_factory=dict)
     """In each slice."""
+    watched: bool = True
+    """Whether its CPUs were; in runs of schema 1 they were not."""
 
 
 def measure(
@@ -95,14 +99,42 @@ def _slices(
                     server_user_ns=10_000_000,
                     server_system_ns=30_000_000,
                     backend_cpu_ns=int(server.backend_busy * WALL_NS),
+                    cpus=_cpus(planned_cell, server) if server.watched else [],
                 )
 
 
-def latencies(plan: Plan, median_us: Mapping[str, float], count: int = 2000) -> dict[tuple[str, str], LatencyHistogram]:
+def _cpus(planned_cell: PlannedCell, server: Server) -> list[CpuUse]:
+    """Let each side's processes, and nothing else, keep its CPUs busy."""
+    busy: Counter[int] = Counter()
+    sides = (
+        (planned_cell.server_cpus, server.server_busy),
+        (planned_cell.generator_cpus, server.generator_busy),
+        (planned_cell.backend_cpus, server.backend_busy),
+    )
+    for cpus, share in sides:
+        for cpu in cpus:
+            busy[cpu] += round(share * WALL_NS / len(cpus))
+    return [
+        CpuUse(
+            cpu=cpu,
+            span_ns=WALL_NS,
+            busy_ns=min(busy_ns, WALL_NS),
+            exact=True,
+            user_ns=10_000_000 // len(planned_cell.server_cpus),
+            system_ns=10_000_000,
+            softirq_ns=20_000_000,
+            idle_ns=10_000_000,
+            steal_ns=0,
+        )
+        for cpu, busy_ns in sorted(busy.items())
+    ]
+
+
+def latencies(plan: Plan, median_us: Mapping[str, float], count: int = 2000) -> dict[Key, LatencyHistogram]:
     rng = np.random.default_rng(3)
-    found = {}
+    found: dict[Key, LatencyHistogram] = {}
     for planned_cell in plan.cells:
         for name, median in median_us.items():
-            histogram = found[planned_cell.key, name] = LatencyHistogram()
+            histogram = found[planned_cell.key, name, WHOLE] = LatencyHistogram()
             histogram.record((median * 1000 * np.exp(rng.normal(0.0, 0.3, count))).astype(np.uint64))
     return found

@@ -57,14 +57,14 @@ def test_cpu_per_request_is_exact_and_split_by_the_ticks() -> None:
     cpu = found.cpu_us_per_request
     assert cpu.total is not None
     assert cpu.total == pytest.approx(50 * 0.97 * WALL_NS / requests / 1000, rel=1e-6)
-    assert cpu.user == pytest.approx(0.25 * cpu.total)
-    assert cpu.system == pytest.approx(0.75 * cpu.total)
+    assert (cpu.user, cpu.system, cpu.softirq) == pytest.approx((0.25 * cpu.total, 0.25 * cpu.total, 0.5 * cpu.total))
     assert found.cpu_ratio.value == pytest.approx(15_000 / 12_000, rel=0.03)
     assert found.cpu_ratio.holds(1.25)
 
 
 def test_without_ticks_the_split_is_unknown() -> None:
-    slices = [msgspec.structs.replace(one, server_user_ns=0, server_system_ns=0) for one in measure(PLAN, BOTH)]
+    unknown = {"server_user_ns": 0, "server_system_ns": 0, "cpus": []}
+    slices = [msgspec.structs.replace(one, **unknown) for one in measure(PLAN, BOTH)]
     cpu = entry(summarise(PLAN, slices), "fast").cpu_us_per_request
     assert (cpu.user, cpu.system) == (None, None)
     assert cpu.total is not None
@@ -114,7 +114,7 @@ def test_a_run_that_was_stopped_at_once_has_an_entry_for_everything() -> None:
         ("keepalive", "slow"),
     ]
     for one in summary.cells:
-        assert one.verdict == verdicts.NO_DATA
+        assert one.verdict == verdicts.NOISY
         assert one.conformant
         assert_no_figures(one)
 
@@ -125,7 +125,7 @@ def test_slices_too_short_to_tell_a_rate_still_tell_cpu_and_latency() -> None:
         if piece.impl == "slow" and piece.round % 2:
             msgspec.structs.force_setattr(piece, "window_requests", 0)
     found = entry(summarise(PLAN, slices), "slow")
-    assert found.verdict == verdicts.NO_DATA
+    assert found.verdict == verdicts.NOISY
     assert (found.throughput_rps, found.ratio) == (Estimate(), Estimate())
     assert found.cpu_us_per_request.total is not None
     assert found.latency_us.p50 is not None
@@ -141,7 +141,7 @@ def test_ranks_by_throughput_only_where_every_server_was_the_limit() -> None:
     assert (ranking.by, ranking.reason) == ("throughput", "")
     client_bound = {"fast": Server(15_000, server_busy=0.5, generator_busy=0.98), "slow": Server(12_000)}
     ranking = summarise(PLAN, measure(PLAN, client_bound)).rankings[0]
-    assert (ranking.by, ranking.reason) == ("cpu", "the generator was the limit for fast")
+    assert (ranking.by, ranking.reason) == ("cpu", "the client was the limit for fast")
 
 
 def test_by_cpu_the_cheapest_is_first_though_it_answers_less() -> None:
@@ -182,17 +182,20 @@ def test_latencies_come_from_the_histograms() -> None:
 def test_the_summary_has_the_documented_shape() -> None:
     plan = planned(["fast", "slow", "broken"], broken={"broken": ["x"]})
     decoded = json.loads(msgspec.json.encode(summarise(plan, measure(plan, BOTH))))
-    assert decoded["schema"] == 1
+    assert decoded["schema"] == 2
     assert decoded["reference"] == "fast"
     assert len(decoded["cells"]) == 3
     interval = {"value", "low", "high"}
     for one in decoded["cells"]:
         documented = {"impl", "workload", "workers", "concurrency", "conformant", "rounds", "requests", "errors"}
-        documented |= {"throughput_rps", "ratio", "latency_us", "cpu_us_per_request", "verdict"}
+        documented |= {"throughput_rps", "ratio", "latency_us", "cpu_us_per_request", "verdict", "evidence"}
+        documented |= {"segments_per_request", "rss_bytes", "worker_balance", "at_fixed_rate"}
         assert documented <= one.keys()
         assert one["throughput_rps"].keys() == one["ratio"].keys() == interval
         assert one["latency_us"].keys() == {"p50", "p90", "p99", "p99_9", "max"}
-        assert one["cpu_us_per_request"].keys() == {"user", "system", "total"}
+        assert one["cpu_us_per_request"].keys() == {"user", "system", "softirq", "total"}
+        assert one["segments_per_request"].keys() == {"in", "out"}
+        assert one["worker_balance"].keys() == {"min_share", "max_share"}
         assert isinstance(one["errors"], int)
     assert decoded["cells"][0]["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
 

@@ -22,14 +22,14 @@ def bounds(estimate: Estimate) -> tuple[float, float, float]:
 
 
 def test_one_round_is_no_claim() -> None:
-    assert stats.mean([5.0], stats.draws(1)) == Estimate()
+    assert stats.mean({0: 5.0}, stats.draws(1)) == Estimate()
     assert stats.ratio({1: 5.0, 2: 6.0}, {2: 5.0, 3: 5.0}, stats.draws(1)) == Estimate()
 
 
 @given(figures=st.lists(FIGURES, min_size=2, max_size=30))
 @settings(max_examples=50, deadline=None)
 def test_a_mean_lies_within_its_interval(figures: list[float]) -> None:
-    low, value, high = bounds(stats.mean(figures, stats.draws(1)))
+    low, value, high = bounds(stats.mean(dict(enumerate(figures)), stats.draws(1)))
     assert 0.0 <= low <= value <= high
     assert value == pytest.approx(np.mean(figures))
 
@@ -70,9 +70,15 @@ def test_only_rounds_that_both_have_count() -> None:
 
 def test_the_same_run_gives_the_same_figures() -> None:
     figures = list(np.random.default_rng(4).gamma(10, 10, 30))
-    assert stats.mean(figures, stats.draws(5, "a")) == stats.mean(figures, stats.draws(5, "a"))
-    assert stats.mean(figures, stats.draws(5, "a")) != stats.mean(figures, stats.draws(6, "a"))
-    assert stats.mean(figures, stats.draws(5, "a", "b")) != stats.mean(figures, stats.draws(5, "ab"))
+    assert stats.mean(dict(enumerate(figures)), stats.draws(5, "a")) == stats.mean(
+        dict(enumerate(figures)), stats.draws(5, "a")
+    )
+    assert stats.mean(dict(enumerate(figures)), stats.draws(5, "a")) != stats.mean(
+        dict(enumerate(figures)), stats.draws(6, "a")
+    )
+    assert stats.mean(dict(enumerate(figures)), stats.draws(5, "a", "b")) != stats.mean(
+        dict(enumerate(figures)), stats.draws(5, "ab")
+    )
 
 
 @pytest.mark.parametrize("truth", [1.0, 0.93])
@@ -88,6 +94,48 @@ def test_the_interval_holds_the_truth_as_often_as_it_claims(truth: float, rounds
         found = stats.ratio(dict(enumerate(ours)), dict(enumerate(theirs)), stats.draws(run))
         held += found.holds(truth)
     assert 0.925 <= held / runs <= 0.985
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+def test_the_interval_holds_the_truth_whether_processes_differ_or_not(spread: float) -> None:
+    """A server that is started afresh is by ``spread`` faster or slower until the next start."""
+    rounds, blocks, runs = 36, 6, 250
+    rng = np.random.default_rng(round(spread * 1000))
+    block_of = {n: n * blocks // rounds for n in range(rounds)}
+    held = blind = 0
+    for run in range(runs):
+        own = rng.normal(0.0, spread, blocks)
+        ours = {n: math.exp(own[block_of[n]] + rng.normal(0.0, 0.04)) for n in range(rounds)}
+        theirs = {n: math.exp(rng.normal(0.0, 0.04)) for n in range(rounds)}
+        held += stats.ratio(ours, theirs, stats.draws(run), block_of).holds(1.0)
+        blind += stats.ratio(ours, theirs, stats.draws(run)).holds(1.0)
+    assert 0.91 <= held / runs <= 0.99
+    assert (blind / runs < 0.9) == bool(spread), "without the blocks it claims too much where they differ"
+
+
+def test_blocks_never_narrow_an_interval_nor_move_it() -> None:
+    rng = np.random.default_rng(11)
+    for rounds in (4, 9, 30):
+        ours = {n: math.exp(rng.normal(0.0, 0.03) + 0.1 * (n % 3)) for n in range(rounds)}
+        theirs = dict.fromkeys(range(rounds), 1.0)
+        plain = bounds(stats.ratio(ours, theirs, stats.draws(1)))
+        assert bounds(stats.ratio(ours, theirs, stats.draws(1), dict.fromkeys(range(rounds), 7))) == plain
+        low, value, high = bounds(stats.ratio(ours, theirs, stats.draws(1), {n: n % 3 for n in range(rounds)}))
+        assert value == plain[1]
+        assert low < plain[0]
+        assert high > plain[2]
+
+
+@pytest.mark.parametrize(
+    "blocks", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1, 1]], ids=["one", "each round its own", "no difference"]
+)
+def test_no_difference_of_blocks_is_no_error(blocks: list[int]) -> None:
+    assert stats.block_error(np.array([1.0, 3.0, 3.0, 1.0]), np.array(blocks)) == 0.0
+
+
+def test_the_error_of_blocks_is_that_of_their_means_where_rounds_do_not_differ() -> None:
+    figures, blocks = np.array([1.0, 1.0, 2.0, 2.0, 3.0, 3.0]), np.array([0, 0, 1, 1, 2, 2])
+    assert stats.block_error(figures, blocks) == pytest.approx(1.0 / math.sqrt(3))
 
 
 def test_more_rounds_narrow_the_interval_as_the_square_root() -> None:

@@ -1,54 +1,89 @@
 """From a plan and its slices to the summary: what is claimed of each implementation in each cell."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import msgspec
 import numpy as np
 
-from harness.analysis import stats, verdicts
-from harness.analysis.latency import LatencyHistogram
+from harness.analysis import stats, steadiness, verdicts
+from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.ranking import rank
-from harness.analysis.series import Series, gather
+from harness.analysis.series import Series, counted_alike, gather
 from harness.analysis.stats import ByRound
 from harness.analysis.verdicts import Load, Verdict
 from harness.schema import (
+    AtFixedRate,
     CellSummary,
     Estimate,
     LatencyUs,
+    Phase,
     Plan,
     PlannedCell,
     PlannedImplementation,
     Ranking,
+    SegmentsPerRequest,
     Slice,
     Summary,
 )
 
+Latencies = Mapping[tuple[str, str, Kind], LatencyHistogram]
+"""By cell key, implementation and kind."""
+
 _NONE = Series({})
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
-def compare(
-    plan: Plan,
-    slices: Iterable[Slice],
-    latencies: Mapping[tuple[str, str], LatencyHistogram],
-    *,
-    interrupted: bool = False,
-) -> Summary:
+def compare(plan: Plan, slices: Iterable[Slice], latencies: Latencies, *, interrupted: bool = False) -> Summary:
     """Sum up a run; the same plan and slices always give the same figures.
 
-    ``latencies`` are keyed by cell key and implementation. Slices of cells or implementations that the
-    plan does not know, and of those that failed conformance, are not looked at.
+    Slices of cells or implementations that the plan does not know, and of those that failed conformance, are not
+    looked at.
     """
-    measured = gather(slices)
+    measured = gather(plan, slices)
     cells: list[CellSummary] = []
     rankings: list[Ranking] = []
+    missed: list[str] = []
     for cell in plan.cells:
-        field = _Field(plan, cell, {impl.name: measured.get((cell.key, impl.name), _NONE) for impl in plan.conformant})
-        cells += [field.summarise(impl, latencies.get((cell.key, impl.name))) for impl in plan.implementations]
+        field = _Field.of(plan, cell, measured)
+        summaries = [field.summarise(impl, latencies) for impl in plan.implementations]
+        cells += summaries
         verdict_of = {impl.name: field.judge(impl).name for impl in plan.conformant}
-        rankings.append(rank(cell, field.series, verdict_of, plan.seed))
-    return Summary(reference=plan.reference, cells=tuple(cells), rankings=tuple(rankings), interrupted=interrupted)
+        rankings.append(rank(cell, field.load, field.fixed_rate, verdict_of, plan.seed))
+        if plan.precision is not None and not _is_within(summaries, plan.precision, plan.reference):
+            missed.append(cell.key)
+    return Summary(
+        reference=plan.reference,
+        cells=tuple(cells),
+        rankings=tuple(rankings),
+        interrupted=interrupted,
+        precision=plan.precision,
+        precision_missed=tuple(missed),
+    )
+
+
+def is_within(plan: Plan, cell: PlannedCell, slices: Sequence[Slice], share: float) -> bool:
+    """Tell whether every interval of a ratio in a cell is within a share of its value.
+
+    Of implementations that allow no claim nothing is waited for; others must have their ratios. Where there is nothing
+    to compare, requests/s themselves are looked at.
+    """
+    field = _Field.of(plan, cell, gather(plan, slices))
+    return _is_within([field.summarise(impl, {}) for impl in plan.implementations], share, plan.reference)
+
+
+def _is_within(summaries: Sequence[CellSummary], share: float, reference: str) -> bool:
+    claimed = [one for one in summaries if one.verdict not in verdicts.WITHOUT_CLAIM]
+    compared = [one for one in claimed if one.impl != reference]
+    if not compared:
+        estimates = [one.throughput_rps for one in claimed]
+    else:
+        estimates = [ratio for one in compared for ratio in (one.ratio, one.cpu_ratio)]
+        estimates += [one.at_fixed_rate.cpu_ratio for one in compared if one.at_fixed_rate.rate_rps is not None]
+    widths = [estimate.half_width_share for estimate in estimates]
+    return bool(widths) and all(width is not None and width <= share for width in widths)
 
 
 @dataclass(frozen=True)
@@ -57,27 +92,45 @@ class _Field:
 
     plan: Plan
     cell: PlannedCell
-    series: Mapping[str, Series]
+    load: Mapping[str, Series]
+    fixed_rate: Mapping[str, Series]
+
+    @classmethod
+    def of(cls, plan: Plan, cell: PlannedCell, measured: Mapping[tuple[str, str, Phase], Series]) -> "_Field":
+        names = [impl.name for impl in plan.conformant]
+        found = [measured.get((cell.key, name, phase), _NONE) for phase in _PHASES for name in names]
+        alike = counted_alike(found)
+        load, fixed_rate = dict(zip(names, alike, strict=False)), dict(zip(names, alike[len(names) :], strict=True))
+        # An open loop offers one rate to all in every slice.
+        return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load)
 
     def judge(self, impl: PlannedImplementation) -> Verdict:
         if not impl.conformant:
-            return verdicts.not_conformant(impl.failed_cases)
-        return verdicts.judge(Load(self.cell, self.series[impl.name]))
+            # A run of schema 1 that ended early does not say that conformance was not known.
+            unknown = not self.plan.conformance_checked or not impl.failed_cases
+            return verdicts.not_checked() if unknown else verdicts.not_conformant(impl.failed_cases)
+        own, fixed_rate = self.load[impl.name], self.fixed_rate[impl.name]
+        unsteady = steadiness.why_unsteady(own, self._compared_with(impl))
+        return verdicts.judge(Load(self.cell, own, fixed_rate, unsteady))
+
+    def _compared_with(self, impl: PlannedImplementation) -> Series:
+        return _NONE if impl.name == self.plan.reference else self.load.get(self.plan.reference, _NONE)
 
     @cached_property
-    def reference(self) -> Series:
-        """What ratios are taken to; empty when the reference allows no claim."""
+    def has_reference(self) -> bool:
+        """Whether the reference allows a claim, and so a ratio to it."""
         reference = next(impl for impl in self.plan.implementations if impl.name == self.plan.reference)
-        return _NONE if self.judge(reference).name in verdicts.WITHOUT_CLAIM else self.series[reference.name]
+        return self.judge(reference).name not in verdicts.WITHOUT_CLAIM
 
-    def summarise(self, impl: PlannedImplementation, latency: LatencyHistogram | None) -> CellSummary:
+    def summarise(self, impl: PlannedImplementation, latencies: Latencies) -> CellSummary:
         verdict = self.judge(impl)
-        own = self.series.get(impl.name, _NONE)
+        own = self.load.get(impl.name, _NONE)
         summary = CellSummary(
             impl=impl.name,
             workload=self.cell.workload,
             workers=self.cell.workers,
             concurrency=self.cell.concurrency,
+            rate_rps=self.cell.rate_rps,
             conformant=impl.conformant,
             requests=own.requests,
             errors=sum(own.errors.values()),
@@ -85,24 +138,59 @@ class _Field:
             evidence=verdict.evidence,
             errors_by_kind=dict(own.errors),
         )
-        if len(own.slices) < stats.FEWEST_ROUNDS:
+        if len(own.slices) < stats.FEWEST_ROUNDS or verdict.name in verdicts.WITHOUT_CLAIM:
             return summary
         # Slices that are too short to tell a rate still have latencies and CPU times.
         rates_rps = {} if own.lack else own.rates_rps
+        times = {kind: latencies.get((self.cell.key, impl.name, kind)) for kind in ("latency", "connect", "first-byte")}
         return msgspec.structs.replace(
             summary,
             rounds=len(rates_rps),
-            throughput_rps=stats.mean(list(rates_rps.values()), self._draws("throughput", impl.name)),
-            ratio=self._ratio("throughput", impl.name, rates_rps, self.reference.rates_rps),
-            latency_us=latency.percentiles_us() if latency else LatencyUs(),
+            throughput_rps=stats.mean(rates_rps, self._draws("throughput", impl.name), own.blocks),
+            ratio=self._ratio(
+                "throughput", impl.name, self.load, lambda series: {} if series.lack else series.rates_rps
+            ),
+            latency_us=_percentiles(times["latency"]),
+            connect_us=_percentiles(times["connect"]),
+            first_byte_us=_percentiles(times["first-byte"]),
+            lateness_us=own.lateness_us if self.cell.rate_rps is not None else None,
             cpu_us_per_request=own.cpu_us_per_request(),
-            cpu_ratio=self._ratio("cpu", impl.name, own.cpu_us, self.reference.cpu_us),
+            cpu_ratio=self._ratio("cpu", impl.name, self.load, lambda series: series.cpu_us),
+            at_fixed_rate=self._at_fixed_rate(impl.name),
+            # On loopback both sides count into one: nothing can be told apart.
+            segments_per_request=SegmentsPerRequest()
+            if self.plan.testbed == "loopback"
+            else own.segments_per_request(),
+            rss_bytes=own.rss_bytes,
+            worker_balance=own.worker_balance(),
         )
 
-    def _ratio(self, what: str, impl: str, own: ByRound, reference: ByRound) -> Estimate:
+    def _at_fixed_rate(self, impl: str) -> AtFixedRate:
+        own = self.fixed_rate[impl]
+        if not own.kept_its_rate:
+            return AtFixedRate()
+        return AtFixedRate(
+            rate_rps=own.offered_rps,
+            cpu_us_per_request=stats.mean(own.cpu_us, self._draws("fixed-rate", impl), own.blocks),
+            cpu_ratio=self._ratio(
+                "cpu at fixed rate", impl, self.fixed_rate, lambda series: series.cpu_us if series.kept_its_rate else {}
+            ),
+        )
+
+    def _ratio(
+        self, what: str, impl: str, series: Mapping[str, Series], figure: Callable[[Series], ByRound]
+    ) -> Estimate:
+        own = figure(series[impl])
+        if not self.has_reference:
+            return Estimate()
         if impl == self.plan.reference:
             return Estimate(1.0, 1.0, 1.0) if own else Estimate()
-        return stats.ratio(own, reference, self._draws("ratio", what, impl))
+        reference = figure(series[self.plan.reference])
+        return stats.ratio(own, reference, self._draws("ratio", what, impl), series[impl].blocks)
 
     def _draws(self, *names: str) -> np.random.Generator:
         return stats.draws(self.plan.seed, self.cell.key, *names)
+
+
+def _percentiles(histogram: LatencyHistogram | None) -> LatencyUs:
+    return histogram.percentiles_us() if histogram else LatencyUs()

@@ -1,16 +1,35 @@
-"""All slices of one implementation in one cell, seen round by round."""
+"""All slices of one implementation in one cell and phase, seen round by round."""
 
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
 from harness.analysis.stats import FEWEST_ROUNDS, ByRound
-from harness.schema import CpuUsPerRequest, Slice
+from harness.schema import (
+    CpuUse,
+    CpuUsPerRequest,
+    Phase,
+    Plan,
+    PlannedCell,
+    SegmentsPerRequest,
+    Slice,
+    WorkerBalance,
+)
 
 LARGEST_MISSING_SHARE = 0.1
 """Slices without a rate are the slow ones: leaving out more than this share would flatter the server."""
+MOST_OTHERS_SHARE = 0.05
+"""Up to this share of a server's CPUs' time other programs on them are no noise."""
+MOST_OTHERS_OF_BUSY = 0.10
+"""Up to this share of the time that the CPUs were busy, all of that is taken for the server's work."""
+
+LEAST_OF_RATE = 0.95
+"""Fewer replies than this share of what was offered: the rate was more than could be served.
+
+What is due in a slice scatters with the root of its number; over a run that is less than a per cent or two."""
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_US = 1000
@@ -18,10 +37,17 @@ _NS_PER_US = 1000
 
 @dataclass(frozen=True)
 class Series:
-    """What one implementation did in one cell."""
+    """What one implementation did in one cell and phase."""
 
     slices: Mapping[int, Slice]
     """By round, in order."""
+    own_cpus: frozenset[int] = frozenset()
+    """The server's CPUs; empty where a generator or the backend runs on one of them, too."""
+    counts_whole_cpus: bool = False
+    """Whether all that the server's CPUs did is taken for its work, packets that were handled while it slept included.
+
+    Else its CPU time is that of its processes. What is compared must be counted alike: ``counted_alike`` decides.
+    """
 
     @cached_property
     def rates_rps(self) -> ByRound:
@@ -36,10 +62,15 @@ class Series:
     def cpu_us(self) -> ByRound:
         """Server CPU time per request of each round that has any."""
         return {
-            n: piece.server_cpu_ns / piece.requests / _NS_PER_US
+            n: self._cpu_ns(piece) / piece.requests / _NS_PER_US
             for n, piece in self.slices.items()
             if piece.server_cpu_ns and piece.requests
         }
+
+    @cached_property
+    def blocks(self) -> Mapping[int, int]:
+        """The block of each round."""
+        return {n: piece.block for n, piece in self.slices.items()}
 
     @cached_property
     def requests(self) -> int:
@@ -75,6 +106,66 @@ class Series:
         each = zip_longest(*(piece.generator_cpu_ns for piece in self.slices.values()), fillvalue=0)
         return tuple(sum(times) for times in each)
 
+    @cached_property
+    def cpus(self) -> Mapping[int, CpuUse]:
+        """What each CPU did in all slices together; empty where that was not observed."""
+        found: dict[int, Counter[str]] = defaultdict(Counter)
+        for piece in self.slices.values():
+            for use in piece.cpus:
+                for name in CpuUse.__struct_fields__:
+                    found[use.cpu][name] += getattr(use, name)
+        exact = all(use.exact for piece in self.slices.values() for use in piece.cpus)
+        return {
+            cpu: CpuUse(
+                cpu=cpu,
+                span_ns=sums["span_ns"],
+                busy_ns=sums["busy_ns"],
+                exact=exact,
+                user_ns=sums["user_ns"],
+                system_ns=sums["system_ns"],
+                softirq_ns=sums["softirq_ns"],
+                idle_ns=sums["idle_ns"],
+                steal_ns=sums["steal_ns"],
+            )
+            for cpu, sums in found.items()
+        }
+
+    @cached_property
+    def others_share(self) -> float:
+        """How much of the server's own CPUs' time other programs ran on them in user mode, at least.
+
+        Their system time is not to be told from that of the server's packets. 0 where nothing is known.
+        """
+        uses = [self.cpus[cpu] for cpu in self.own_cpus if cpu in self.cpus]
+        span_ns = sum(use.span_ns for use in uses)
+        user_ns = sum(use.user_ns for use in uses) - sum(piece.server_user_ns for piece in self.slices.values())
+        return max(0.0, user_ns / span_ns) if span_ns else 0.0
+
+    @cached_property
+    def steal_share(self) -> float:
+        """How much of all CPUs' time the hypervisor gave to others."""
+        span_ns = sum(use.span_ns for use in self.cpus.values())
+        return sum(use.steal_ns for use in self.cpus.values()) / span_ns if span_ns else 0.0
+
+    @property
+    def offered_rps(self) -> int | None:
+        """The rate that was offered in all slices; None in a closed loop."""
+        rates_rps = {piece.rate_rps for piece in self.slices.values()}
+        return rates_rps.pop() if len(rates_rps) == 1 else None
+
+    @cached_property
+    def kept_its_rate(self) -> bool:
+        """Whether the offered rate was answered, in rounds enough for an interval."""
+        offered = sum((piece.rate_rps or 0) * piece.slice_s for piece in self.slices.values())
+        many = len(self.cpu_us) >= FEWEST_ROUNDS and self.offered_rps is not None
+        return many and self.requests >= LEAST_OF_RATE * offered
+
+    @property
+    def lateness_us(self) -> float | None:
+        """How late the generator began requests: the median over the slices of each one's 99th percentile."""
+        late_ns = [piece.lateness_ns for piece in self.slices.values() if piece.rate_rps is not None]
+        return statistics.median(late_ns) / _NS_PER_US if late_ns else None
+
     @property
     def missing(self) -> int:
         """How many slices have no rate."""
@@ -82,31 +173,87 @@ class Series:
 
     @property
     def lack(self) -> str:
-        """Why nothing can be claimed, in words; empty when something can."""
-        if not self.slices:
-            return "no slice was measured"
+        """Why no rate can be told, in words; empty when one can."""
         if self.missing > LARGEST_MISSING_SHARE * len(self.slices):
             return f"{self.missing} of {len(self.slices)} slices are too short to tell a rate; a longer --slice helps"
         if len(self.rates_rps) < FEWEST_ROUNDS:
             return f"{len(self.rates_rps)} round was measured; an interval takes at least {FEWEST_ROUNDS}"
         return ""
 
+    @property
+    def had_its_cpus_to_itself(self) -> bool:
+        """Whether all that the server's CPUs did was its work, as far as can be told."""
+        if not self.own_cpus or not self.own_cpus <= self.cpus.keys():
+            return False
+        uses = [self.cpus[cpu] for cpu in self.own_cpus]
+        busy_ns, span_ns = sum(use.busy_ns for use in uses), sum(use.span_ns for use in uses)
+        return all(use.exact for use in uses) and self.others_share * span_ns < MOST_OTHERS_OF_BUSY * busy_ns
+
+    def _cpu_ns(self, piece: Slice) -> int:
+        if not self.counts_whole_cpus:
+            return piece.server_cpu_ns
+        return max(piece.server_cpu_ns, sum(use.busy_ns for use in piece.cpus if use.cpu in self.own_cpus))
+
     def cpu_us_per_request(self) -> CpuUsPerRequest:
-        """Return the exact total of all slices, split as the ticks are."""
+        """Return the total of all slices, split as the ticks are."""
         if not self.requests or not self.server_cpu_ns:
             return CpuUsPerRequest()
-        total = self.server_cpu_ns / self.requests / _NS_PER_US
-        user_ns = sum(piece.server_user_ns for piece in self.slices.values())
-        system_ns = sum(piece.server_system_ns for piece in self.slices.values())
-        if not user_ns + system_ns:
+        total = sum(map(self._cpu_ns, self.slices.values())) / self.requests / _NS_PER_US
+        if self.counts_whole_cpus:
+            uses = [self.cpus[cpu] for cpu in self.own_cpus]
+            parts = [sum(getattr(use, name) for use in uses) for name in ("user_ns", "system_ns", "softirq_ns")]
+        else:
+            parts = [sum(getattr(piece, name) for piece in self.slices.values()) for name in _OF_PROCESSES]
+        ticks = sum(parts)
+        if not ticks:
             return CpuUsPerRequest(total=total)
-        user = total * user_ns / (user_ns + system_ns)
-        return CpuUsPerRequest(user=user, system=total - user, total=total)
+        user, system, *softirq = (total * part / ticks for part in parts)
+        return CpuUsPerRequest(user=user, system=system, softirq=softirq[0] if softirq else None, total=total)
+
+    def segments_per_request(self) -> SegmentsPerRequest:
+        """Return the TCP segments of the server's host per reply; with the client on the same host they say nothing."""
+        counts = [piece.tcp for piece in self.slices.values() if piece.tcp is not None]
+        if not counts or not self.requests:
+            return SegmentsPerRequest()
+        sent, received = sum(each.segments_out for each in counts), sum(each.segments_in for each in counts)
+        return SegmentsPerRequest(in_=received / self.requests, out=sent / self.requests)
+
+    @property
+    def rss_bytes(self) -> int:
+        """The most resident memory that was seen."""
+        return max((piece.rss_bytes for piece in self.slices.values()), default=0)
+
+    def worker_balance(self) -> WorkerBalance:
+        """Return the smallest and the largest share of connections that a worker accepted."""
+        each = zip_longest(*(piece.worker_accepted for piece in self.slices.values()), fillvalue=0)
+        accepted = [sum(counts) for counts in each]
+        if not sum(accepted):
+            return WorkerBalance()
+        return WorkerBalance(min(accepted) / sum(accepted), max(accepted) / sum(accepted))
 
 
-def gather(slices: Iterable[Slice]) -> dict[tuple[str, str], Series]:
-    """Sort slices by cell key and implementation; a round that was measured again counts as measured last."""
-    found: defaultdict[tuple[str, str], dict[int, Slice]] = defaultdict(dict)
+_OF_PROCESSES = ("server_user_ns", "server_system_ns")
+
+
+def gather(plan: Plan, slices: Iterable[Slice]) -> dict[tuple[str, str, Phase], Series]:
+    """Sort slices by cell key, implementation and phase; a round that was measured again counts as measured last."""
+    own_cpus = {cell.key: _own_cpus(cell) for cell in plan.cells}
+    found: defaultdict[tuple[str, str, Phase], dict[int, Slice]] = defaultdict(dict)
     for piece in slices:
-        found[piece.cell, piece.impl][piece.round] = piece
-    return {key: Series({n: rounds[n] for n in sorted(rounds)}) for key, rounds in found.items()}
+        found[piece.cell, piece.impl, piece.phase][piece.round] = piece
+    return {
+        key: Series({n: rounds[n] for n in sorted(rounds)}, own_cpus.get(key[0], frozenset()))
+        for key, rounds in found.items()
+    }
+
+
+def counted_alike(several: Iterable[Series]) -> list[Series]:
+    """Count the CPU time of several series in the same way: whole CPUs only where each had its own to itself."""
+    found = list(several)
+    whole = all(series.had_its_cpus_to_itself for series in found if series.slices)
+    return [replace(series, counts_whole_cpus=whole) for series in found]
+
+
+def _own_cpus(cell: PlannedCell) -> frozenset[int]:
+    own = frozenset(cell.server_cpus)
+    return own if own.isdisjoint(cell.generator_cpus + cell.backend_cpus) else frozenset()

@@ -8,7 +8,7 @@ rounds Student's t itself is the better one.
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ FEWEST_ROUNDS = 2
 """One figure says nothing about how far the next may lie from it."""
 FEWEST_FOR_BOOTSTRAP = 8
 """In simulation six rounds hold the truth in 93 % of the runs, eight and more in 94 to 95; Student's t in 95."""
+FEWEST_BLOCKS = 2
 RESAMPLES = 4999
 _DRAWS_AT_ONCE = 2_000_000  # bounds memory to some tens of megabytes
 _LARGEST_LOG = 700.0  # e to a little more is no floating-point number
@@ -34,33 +35,84 @@ def draws(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32("\0".join(names).encode())])
 
 
-def mean(figures: Sequence[float], rng: np.random.Generator) -> Estimate:
-    """Estimate the mean of figures that cannot be negative, one per round; no claim below FEWEST_ROUNDS."""
+def mean(figures: ByRound, rng: np.random.Generator, blocks: Mapping[int, int] | None = None) -> Estimate:
+    """Estimate the mean of figures that cannot be negative; no claim below FEWEST_ROUNDS. ``blocks``: as ``ratio``."""
     if len(figures) < FEWEST_ROUNDS:
         return Estimate()
-    value, low, high = _interval(np.asarray(figures, dtype=np.float64), rng)
+    value, low, high = _interval_over(figures, rng, blocks)
     return Estimate(value, max(low, 0.0), high)
 
 
-def ratio(numerators: ByRound, denominators: ByRound, rng: np.random.Generator) -> Estimate:
+def ratio(
+    numerators: ByRound, denominators: ByRound, rng: np.random.Generator, blocks: Mapping[int, int] | None = None
+) -> Estimate:
     """Estimate the ratio of positive figures from the rounds that have both.
 
     The mean is taken of the logarithms: what speeds up or slows down both in a round cancels, and
-    swapping the two gives exactly the inverse.
+    swapping the two gives exactly the inverse. ``blocks`` tells which rounds were answered by the same processes;
+    where blocks differ by more than their rounds explain, the interval is wider for it. In simulation (16 to 64 rounds
+    in 2 to 8 blocks that differ by 0, 1 or 2 %, where rounds do by 6 %) it then holds the truth in 90 to 97 % of the
+    runs.
     """
     shared = sorted(numerators.keys() & denominators.keys())
     if len(shared) < FEWEST_ROUNDS:
         return Estimate()
-    logs = np.array([math.log(numerators[n]) - math.log(denominators[n]) for n in shared])
-    value, low, high = (math.exp(min(bound, _LARGEST_LOG)) for bound in _interval(logs, rng))
+    logs = {n: math.log(numerators[n]) - math.log(denominators[n]) for n in shared}
+    value, low, high = (math.exp(min(bound, _LARGEST_LOG)) for bound in _interval_over(logs, rng, blocks))
     return Estimate(value, low, high)
+
+
+def _interval_over(
+    by_round: ByRound, rng: np.random.Generator, blocks: Mapping[int, int] | None
+) -> tuple[float, float, float]:
+    """Return the mean and its interval, with what blocks add to it."""
+    figures = np.array([by_round[n] for n in sorted(by_round)], dtype=np.float64)
+    value, low, high = _interval(figures, rng)
+    if blocks is None:
+        return value, low, high
+    wider = _widening(figures, np.array([blocks.get(n, 0) for n in sorted(by_round)]))
+    return value, value - wider * (value - low), value + wider * (high - value)
+
+
+def _widening(figures: NDArray[np.float64], blocks: NDArray[np.int64]) -> float:
+    """Return by what factor the blocks make an interval of the mean wider.
+
+    The errors of rounds and blocks are independent; Student's t for both together takes the degrees of freedom of
+    Satterthwaite ("An Approximate Distribution of Estimates of Variance Components", 1946).
+    """
+    between = block_error(figures, blocks)
+    within = float(figures.std(ddof=1)) / math.sqrt(len(figures))
+    if not between or not within:
+        return 1.0
+    weights = within**4 / (len(figures) - 1) + between**4 / (len(np.unique(blocks)) - 1)
+    freedom = (within**2 + between**2) ** 2 / weights
+    return _student(freedom) * math.hypot(within, between) / (_student(len(figures) - 1) * within)
+
+
+def block_error(figures: NDArray[np.float64], blocks: NDArray[np.int64]) -> float:
+    """Return the standard error of the mean that comes from what blocks differ by, beyond what their rounds explain.
+
+    The variance between blocks is that of the analysis of variance with random effects (Searle, Casella and McCulloch,
+    "Variance Components", 1992, 3.6), 0 where it is negative.
+    """
+    names, sizes = np.unique(blocks, return_counts=True)
+    total, count = len(figures), len(names)
+    if count < FEWEST_BLOCKS or total <= count:
+        return 0.0
+    means = np.array([figures[blocks == name].mean() for name in names])
+    within = sum(float(((figures[blocks == name] - mean) ** 2).sum()) for name, mean in zip(names, means, strict=True))
+    between = float((sizes * (means - figures.mean()) ** 2).sum())
+    squares = float((sizes**2).sum())
+    typical_size = (total - squares / total) / (count - 1)
+    variance = (between / (count - 1) - within / (total - count)) / typical_size
+    return math.sqrt(max(0.0, variance) * squares) / total
 
 
 def _interval(figures: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float, float]:
     """Return the mean and its interval."""
     value = float(figures.mean())
     if len(figures) < FEWEST_FOR_BOOTSTRAP:
-        half = _student(len(figures)) * float(figures.std(ddof=1)) / math.sqrt(len(figures))
+        half = _student(len(figures) - 1) * float(figures.std(ddof=1)) / math.sqrt(len(figures))
         return value, value - half, value + half
     found = bootstrap(
         (figures,),
@@ -75,9 +127,9 @@ def _interval(figures: NDArray[np.float64], rng: np.random.Generator) -> tuple[f
     return value, min(float(found.low), value), max(float(found.high), value)
 
 
-def _student(rounds: int) -> float:
-    return float(t.ppf((1 + CONFIDENCE) / 2, rounds - 1))
+def _student(freedom: float) -> float:
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def _expanded_confidence(rounds: int) -> float:
-    return float(1 - 2 * norm.sf(math.sqrt(rounds / (rounds - 1)) * _student(rounds)))
+    return float(1 - 2 * norm.sf(math.sqrt(rounds / (rounds - 1)) * _student(rounds - 1)))

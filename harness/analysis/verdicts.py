@@ -8,30 +8,53 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.analysis.series import Series
-from harness.schema import NOT_STARTED, SERVER_ENDED, PlannedCell
+from harness.analysis.busy import Busy
+from harness.analysis.series import MOST_OTHERS_SHARE, Series
+from harness.schema import NO_LOCAL_PORT, NOT_STARTED, SERVER_ENDED, PlannedCell
 
 BUSY_SHARE = 0.90
 """From here on a CPU counts as the limit."""
-_MOST_CASES = 4
-"""Broken obligations named in one line of evidence; the plan has all."""
+CLEARLY = 0.02
+"""Where both sides' CPUs are that busy, the server's was the limit only when it was busier by this much."""
+BACKEND_SHARE = 0.90
+"""A proxy that lets through so much of what its backend does by itself is limited by the backend."""
+MOST_DROPS_SHARE = 0.0001
+"""More drops by listening sockets than this share of the requests, and the backlog was measured."""
+MOST_PORTLESS_SHARE = 0.0001
+"""More connections without a local port than this share of the requests, and the ports were measured."""
 MOST_ERRORS_SHARE = 0.01
 """More errors than this share of the requests, or a server that ends, and the cell has failed."""
+SILENT_SLICES = 2
+"""When so many slices at the end have errors and no correct reply, the server has stopped answering."""
+MOST_STEAL_SHARE = 0.05
+_OF_THE_WAY = frozenset({NO_LOCAL_PORT, "connect", "reset", "timeout"})
+"""Kinds of errors that may be due to something else than the server."""
+_AT_FIXED_RATE = ", at the fixed rate"
+_MOST_CASES = 4
+"""Broken obligations named in one line of evidence; the plan has all."""
 
 NOT_CONFORMANT = "not-conformant"
+NOT_MEASURED = "not-measured"
 FAILED = "failed"
-NO_DATA = "no-data"
+PORT_BOUND = "port-bound"
+BACKLOG_DROP = "backlog-drop"
+BACKEND_BOUND = "backend-bound"
 SHARED_CPUS = "shared-cpus"
 CLIENT_BOUND = "client-bound"
+NOISY = "noisy"
 SERVER_BOUND = "server-bound"
 UNSATURATED = "unsaturated"
 
-WITHOUT_CLAIM = frozenset({NOT_CONFORMANT, FAILED, NO_DATA})
+WITHOUT_CLAIM = frozenset({NOT_CONFORMANT, NOT_MEASURED, FAILED})
 """Nothing with these is ranked by anything."""
 _WHY_NOT_BY_THROUGHPUT = {
-    SHARED_CPUS: "server and client share CPUs",
-    CLIENT_BOUND: "the generator was the limit",
-    UNSATURATED: "no side's CPU was busy enough to be the limit",
+    PORT_BOUND: "the client's host ran out of ports",
+    BACKLOG_DROP: "the backlog was the limit",
+    BACKEND_BOUND: "the backend was the limit",
+    SHARED_CPUS: "server, client and backend share CPUs",
+    CLIENT_BOUND: "the client was the limit",
+    NOISY: "the figures are too noisy",
+    UNSATURATED: "no side's CPUs were all busy enough to be the limit",
 }
 
 
@@ -44,91 +67,140 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """How busy each side was while one implementation had its slices in one cell."""
+    """What is known of one implementation under load in one cell."""
 
     cell: PlannedCell
     series: Series
+    fixed_rate: Series
+    """Its slices at a fixed rate; in an open loop the same as ``series``."""
+    unsteady: str = ""
+    """Why its figures are too noisy for a claim, in words."""
 
     @property
-    def server_busy(self) -> float:
-        """The share of the time that a server's worker ran, on average."""
-        return self._share(self.series.server_cpu_ns, self.cell.workers)
+    def busy(self) -> Busy:
+        """How busy each side's CPUs were."""
+        return Busy(self.cell, self.series)
 
     @property
-    def generator_busy(self) -> float:
-        """The share of the time that the busiest generator ran."""
-        return self._share(max(self.series.generator_cpu_ns, default=0), 1)
+    def rate_rps(self) -> float:
+        """Correct replies over the time of all slices."""
+        return self.series.requests * 1e9 / self.series.wall_ns if self.series.wall_ns else 0.0
 
-    @property
-    def backend_busy(self) -> float:
-        """The share of the time that a CPU of the backend ran it, on average; 0 without a backend."""
-        return self._share(self.series.backend_cpu_ns, len(self.cell.backend_cpus))
 
-    @property
-    def backend_shares(self) -> bool:
-        """Whether generators and backend run on a CPU together."""
-        return not frozenset(self.cell.backend_cpus).isdisjoint(self.cell.generator_cpus)
+def _ended(load: Load) -> str | None:
+    for series, where in ((load.series, ""), (load.fixed_rate, _AT_FIXED_RATE)):
+        if {SERVER_ENDED, NOT_STARTED} & series.errors.keys():
+            return _errors(series) + where
+    return None
 
-    @property
-    def client_busy(self) -> float:
-        """The share of the time that the client side's busiest CPU ran, the backend included where it shares one."""
-        if not self.backend_shares:
-            return self.generator_busy
-        cpus = frozenset(self.cell.generator_cpus + self.cell.backend_cpus)
-        together = sum(self.series.generator_cpu_ns) + self.series.backend_cpu_ns
-        return max(self.generator_busy, self._share(together, len(cpus)))
 
-    def describe(self) -> str:
-        """Return how busy each side was, in one line."""
-        sides = [f"server {self.server_busy:.0%} busy"]
-        if self.backend_shares:
-            sides.append(f"generator and backend together {self.client_busy:.0%}")
-        else:
-            sides.append(f"generator {self.client_busy:.0%}")
-            if self.cell.backend_cpus:
-                sides.append(f"backend {self.backend_busy:.0%}")
-        return ", ".join(sides).replace("%", " %")
-
-    def _share(self, cpu_ns: int, cpus: int) -> float:
-        return cpu_ns / (self.series.wall_ns * cpus) if self.series.wall_ns and cpus else 0.0
+def _wrong(load: Load) -> str | None:
+    """Tell of errors that no lack of ports, of a place in the backlog, or of time explains."""
+    errors = sum(count for kind, count in load.series.errors.items() if kind not in _OF_THE_WAY)
+    return _errors(load.series) if errors > MOST_ERRORS_SHARE * load.series.requests else None
 
 
 def _failed(load: Load) -> str | None:
-    errors, requests = load.series.errors, load.series.requests
-    if not {SERVER_ENDED, NOT_STARTED} & errors.keys() and sum(errors.values()) <= MOST_ERRORS_SHARE * requests:
-        return None
+    for series, where in ((load.series, ""), (load.fixed_rate, _AT_FIXED_RATE)):
+        if sum(series.errors.values()) > MOST_ERRORS_SHARE * series.requests or _fell_silent(series):
+            return _errors(series) + where
+    return None
+
+
+def _fell_silent(series: Series) -> bool:
+    """Tell whether it stopped answering; a fast server's replies before that can outnumber the errors by far."""
+    last = list(series.slices.values())[-SILENT_SLICES:]
+    return len(last) == SILENT_SLICES and all(piece.errors and not piece.requests for piece in last)
+
+
+def _errors(series: Series) -> str:
+    errors, requests = series.errors, series.requests
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in errors.items())
     total = sum(errors.values())
     return f"{requests:,} correct replies and {total:,} {'error' if total == 1 else 'errors'}: {kinds}"
 
 
-def _no_data(load: Load) -> str | None:
-    return load.series.lack or None
+def _not_measured(load: Load) -> str | None:
+    return None if load.series.slices else "no slice was measured"
+
+
+def _port_bound(load: Load) -> str | None:
+    portless = load.series.errors.get(NO_LOCAL_PORT, 0)
+    if portless <= MOST_PORTLESS_SHARE * load.series.requests:
+        return None
+    ports = [piece.ports for piece in load.series.slices.values() if piece.ports is not None]
+    left = f"; at worst {min(each.left for each in ports):,} ports left" if ports else ""
+    waiting = f", {max(each.time_wait for each in ports):,} in TIME_WAIT" if ports else ""
+    return f"{portless:,} connections found no local port, beside {load.series.requests:,} replies{left}{waiting}"
+
+
+def _backlog_drop(load: Load) -> str | None:
+    counts = [piece.tcp for piece in load.series.slices.values() if piece.tcp is not None]
+    overflows, drops = sum(each.listen_overflows for each in counts), sum(each.listen_drops for each in counts)
+    if drops <= MOST_DROPS_SHARE * load.series.requests:
+        return None
+    return (
+        f"listening sockets dropped {drops:,} connections, {overflows:,} of them because the accept queue was full, "
+        f"beside {load.series.requests:,} replies"
+    )
+
+
+def _backend_bound(load: Load) -> str | None:
+    busy = load.busy
+    if not load.cell.backend_cpus or busy.backend_shares_with_server:
+        return None
+    own_rps = [piece.backend_rps for piece in load.series.slices.values() if piece.backend_rps]
+    mean_rps = sum(own_rps) / len(own_rps) if own_rps else 0.0
+    if mean_rps and load.rate_rps >= BACKEND_SHARE * mean_rps and busy.server < BUSY_SHARE:
+        return f"{load.rate_rps:,.0f} requests/s, and the backend by itself does {mean_rps:,.0f}; {busy.describe()}"
+    is_limit = busy.backend >= max(BUSY_SHARE, busy.server - CLEARLY) and busy.backend_outweighs_client
+    return busy.describe() if is_limit else None
 
 
 def _shared_cpus(load: Load) -> str | None:
     shared = sorted(load.cell.shared_cpus)
     if not shared:
         return None
-    return f"server and client share CPU {' '.join(map(str, shared))}; {load.describe()}"
+    sides = [name for name, cpus in load.busy.sides.items() if not load.cell.shared_cpus.isdisjoint(cpus)]
+    return f"{' and '.join(sides)} share CPU {' '.join(map(str, shared))}; {load.busy.describe()}"
 
 
 def _client_bound(load: Load) -> str | None:
-    return load.describe() if load.client_busy >= BUSY_SHARE else None
+    busy = load.busy
+    return busy.describe() if busy.client >= max(BUSY_SHARE, busy.server - CLEARLY) else None
+
+
+def _noisy(load: Load) -> str | None:
+    series = load.series
+    if series.lack:
+        return series.lack
+    if series.others_share >= MOST_OTHERS_SHARE:
+        share = f"{series.others_share:.0%}".replace("%", " %")
+        return f"other programs took {share} of the server's CPU time, at least; {load.busy.describe()}"
+    if series.steal_share >= MOST_STEAL_SHARE:
+        share = f"{series.steal_share:.0%}".replace("%", " %")
+        return f"the hypervisor gave {share} of the CPUs' time to others; {load.busy.describe()}"
+    return load.unsteady or None
 
 
 def _server_bound(load: Load) -> str | None:
-    return load.describe() if load.server_busy >= BUSY_SHARE else None
+    return load.busy.describe() if load.busy.server >= BUSY_SHARE else None
 
 
 Rule = Callable[[Load], str | None]
 RULES: tuple[tuple[str, Rule], ...] = (
+    (NOT_MEASURED, _not_measured),
+    (FAILED, _ended),
+    (FAILED, _wrong),
+    (PORT_BOUND, _port_bound),
+    (BACKLOG_DROP, _backlog_drop),
     (FAILED, _failed),
-    (NO_DATA, _no_data),
+    (BACKEND_BOUND, _backend_bound),
     (SHARED_CPUS, _shared_cpus),
     (CLIENT_BOUND, _client_bound),
+    (NOISY, _noisy),
     (SERVER_BOUND, _server_bound),
-    (UNSATURATED, Load.describe),
+    (UNSATURATED, lambda load: load.busy.describe()),
 )
 """Each returns its evidence, or None when it does not hold. The last one always holds."""
 
@@ -140,10 +212,13 @@ def judge(load: Load) -> Verdict:
 
 def not_conformant(failed_cases: Sequence[str]) -> Verdict:
     """Return the verdict on an implementation that was not measured because it broke the contract."""
-    if not failed_cases:
-        return Verdict(NOT_CONFORMANT, "not measured: conformance was not checked")
     more = f" and {len(failed_cases) - _MOST_CASES} more" if len(failed_cases) > _MOST_CASES else ""
     return Verdict(NOT_CONFORMANT, f"not measured: it broke {', '.join(failed_cases[:_MOST_CASES])}{more}")
+
+
+def not_checked() -> Verdict:
+    """Return the verdict on an implementation whose conformance was not known when the run ended."""
+    return Verdict(NOT_MEASURED, "the run ended before conformance was checked")
 
 
 def why_not_by_throughput(verdicts: Mapping[str, str]) -> str:

@@ -42,7 +42,8 @@ def plural(count: int, noun: str) -> str:
 
 def load(cell: Cell) -> str:
     """Return the load of a cell in words."""
-    return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}"
+    rate = "" if cell.rate_rps is None else f", {cell.rate_rps:,} requests/s offered"
+    return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}{rate}"
 
 
 def printable(text: str) -> str:

@@ -8,15 +8,15 @@ from tabulate import tabulate
 from harness.report import figures
 from harness.schema import Plan
 
-_CPU_HEADERS = ("workload", "workers", "connections", "server on CPU", "generator on CPU", "backend on CPU")
+_CPU_HEADERS = ("workload", "workers", "connections", "requests/s", "server on CPU", "client on CPU", "backend on CPU")
 
-_CPU_ALIGNMENT = ("left", "right", "right", "left", "left", "left")
+_CPU_ALIGNMENT = ("left", "right", "right", "right", "left", "left", "left")
 
 
 def render(plan: Plan, width: int = 120) -> str:
     """Return the plan: what is compared, the cells, and how long the load takes."""
     cells = [
-        [cell.workload, cell.workers, cell.concurrency]
+        [cell.workload, cell.workers, cell.concurrency, figures.number(cell.rate_rps, 0)]
         + [
             " ".join(map(str, cpus)) or figures.NONE
             for cpus in (cell.server_cpus, cell.generator_cpus, cell.backend_cpus)
@@ -27,6 +27,7 @@ def render(plan: Plan, width: int = 120) -> str:
         "Plan",
         "\n".join(_contestants(plan, width)),
         textwrap.indent(tabulate(cells, _CPU_HEADERS, tablefmt="simple", colalign=_CPU_ALIGNMENT), "  "),
+        figures.wrap(figures.printable(_testbed(plan)), width, "  "),
         figures.wrap(_amount(plan), width, "  "),
     ]
     return "\n\n".join(parts) + "\n"
@@ -46,9 +47,16 @@ def _contestants(plan: Plan, width: int) -> list[str]:
 
 
 def _amount(plan: Plan) -> str:
+    blocks = f" in {plan.blocks} blocks, each with fresh servers" if plan.blocks > 1 else ""
+    until = "" if plan.precision is None else f" at most, until every ratio is known to {plan.precision * 100:g} %"
+    client = "" if plan.client == "builtin" else f" by {plan.client}"
     return (
         f"{figures.plural(len(plan.cells), 'cell')} x {figures.plural(len(plan.implementations), 'implementation')} x "
-        f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms: about {plan.load_s:.0f} s of "
-        f"load on {figures.printable(plan.testbed)}, in an order drawn from seed {plan.seed}. Where a server is slow, "
-        "the slices of its cell are longer and the rounds fewer."
+        f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms{blocks}: about "
+        f"{plan.budget_s:.0f} s of load{client}{until}, in an order drawn from seed {plan.seed}. Where a server is "
+        "slow, the slices of its cell are longer and the rounds fewer."
     )
+
+
+def _testbed(plan: Plan) -> str:
+    return f"testbed: {plan.testbed}. {' '.join(f'{note[0].upper()}{note[1:]}.' for note in plan.testbed_notes)}"

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column
 
 from harness.report import figures
-from harness.schema import Cell, Slice
+from harness.schema import Cell, Schedule, Slice
 
 LINE_EVERY_S = 10.0
 
@@ -24,6 +24,7 @@ class RunProgress:
         self._slices = 0
         self._slices_of_cell = 1
         self._what = ""
+        self._cell = ""
         self._started_s = time.monotonic()
         self._told_s = self._started_s
         self._bar = Progress(
@@ -49,17 +50,22 @@ class RunProgress:
         if self._task is not None:
             self._bar.stop()
 
-    def cell_begins(self, cell: Cell, rounds: int, slice_s: float, implementations: int) -> None:
-        """Tell that a cell begins."""
+    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
+        """Tell that a cell begins; it is told again with each block."""
+        if cell.key == self._cell:
+            return
+        self._cell = cell.key
         self._begun += 1
-        self._slices, self._slices_of_cell = 0, max(1, rounds * implementations)
-        self._what = f"{cell.key}: {rounds} rounds of {slice_s * 1000:.0f} ms each"
+        self._slices, self._slices_of_cell = 0, max(1, schedule.rounds * implementations)
+        self._what = f"{cell.key}: {schedule.rounds} rounds of {schedule.slice_s * 1000:.0f} ms each"
+        if schedule.blocks > 1:
+            self._what += f" in {schedule.blocks} blocks"
         self._told_s = time.monotonic()
         self._console.print(f"{self._what}{'' if self._task is not None else self._left()}", highlight=False)
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
-        self._slices += 1
+        self._slices += measured.phase == "load"
         if self._task is not None:
             self._bar.update(self._task, completed=self._done(), description=f"{measured.cell} {measured.impl:<10}")
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:

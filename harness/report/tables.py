@@ -1,0 +1,149 @@
+"""The tables of one cell: how fast, what it costs, and in an open loop when what has come."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from tabulate import tabulate
+
+from harness.report import figures
+from harness.schema import CellSummary, Estimate, LatencyUs
+
+_NAME_WIDTH = 13
+_SHOW_MS_FROM_US = 10_000.0
+_SHOW_THOUSANDS_FROM_RPS = 1_000_000.0
+_SHOW_WHOLE_US_FROM = 100.0
+_MEGABYTE = 1_000_000
+
+
+def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], reference: str) -> str:
+    """Return the table of rates, latencies and verdicts, a row for each entry."""
+    units = _Units.fitting(entries)
+    rows = [_row(entry, ranks.get(entry.impl), units, reference) for entry in entries]
+    return _table(rows, units.headers(), ("left", *["right"] * 6, "left"))
+
+
+def costs(entries: Sequence[CellSummary], reference: str) -> str:
+    """Return the table of what a request takes of the server's CPUs, network and memory."""
+    rates = {entry.at_fixed_rate.rate_rps for entry in entries} - {None}
+    at = f"{rates.pop():,}/s" if len(rates) == 1 else "fixed rate"
+    headers = [
+        "", "CPU µs\n/request", "ratio", f"CPU µs\nat {at}", f"ratio\nat {at}", "segments\nin + out", "memory\nMB",
+        "share of\na worker",
+    ]  # fmt: skip
+    rows = [_cost(entry, reference) for entry in entries]
+    return _table(rows, headers, ("left", *["right"] * 7))
+
+
+def times(entries: Sequence[CellSummary]) -> str:
+    """Return the table of an open loop: all times are from when a request was due."""
+    longest_us = max(entry.latency_us.p99 or 0.0 for entry in entries)
+    units = _Units(in_thousands=False, longest_us=longest_us)
+    unit = "ms" if units.in_ms else "µs"
+    names = [("connect", "p50"), ("", "p99"), ("first byte", "p50"), ("", "p99"), ("last byte", "p50"), ("", "p99")]
+    headers = ["", *(f"{name}\n{percentile} {unit}" for name, percentile in names), f"generator\nlate, p99 {unit}"]
+    rows = []
+    for entry in entries:
+        parts: list[LatencyUs] = [entry.connect_us, entry.first_byte_us, entry.latency_us]
+        figures_us = [us for part in parts for us in (part.p50, part.p99)] + [entry.lateness_us]
+        rows.append([_name(entry), *map(units.latency, figures_us)])
+    return _table(rows, headers, ("left", *["right"] * 7))
+
+
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], alignment: Sequence[str]) -> str:
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=alignment, headersalign=alignment)
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The units of one table: the same in all its rows, and large enough for short figures."""
+
+    in_thousands: bool
+    longest_us: float
+    """The largest latency that is shown."""
+
+    @classmethod
+    def fitting(cls, entries: Sequence[CellSummary]) -> Self:
+        return cls(
+            in_thousands=any((entry.throughput_rps.high or 0) >= _SHOW_THOUSANDS_FROM_RPS for entry in entries),
+            longest_us=max(entry.latency_us.p99_9 or 0.0 for entry in entries),
+        )
+
+    @property
+    def in_ms(self) -> bool:
+        return self.longest_us >= _SHOW_MS_FROM_US
+
+    def headers(self) -> list[str]:
+        time = "ms" if self.in_ms else "µs"
+        rate = "1000\nrequests/s" if self.in_thousands else "requests/s"
+        latencies = [f"{percentile}\n{time}" for percentile in ("p50", "p99", "p99.9")]
+        return ["", rate, "ratio", *latencies, "errors", "verdict"]
+
+    def rate(self, throughput_rps: Estimate) -> str:
+        decimals = 1 if self.in_thousands else 0
+        value, low, high = (
+            rps / 1000 if self.in_thousands and rps is not None else rps
+            for rps in (throughput_rps.value, throughput_rps.low, throughput_rps.high)
+        )
+        return f"{figures.number(value, decimals)}\n{figures.interval(Estimate(value, low, high), decimals)}"
+
+    def latency(self, value_us: float | None) -> str:
+        if value_us is None:
+            return figures.NONE
+        if not self.in_ms:
+            return figures.number(value_us, 0)
+        return figures.number(value_us / 1000, max(0, 6 - int(math.log10(self.longest_us))))
+
+
+def _row(entry: CellSummary, rank: int | None, units: _Units, reference: str) -> list[str]:
+    latency = entry.latency_us
+    return [
+        _name(entry, f"{rank or figures.NONE} "),
+        units.rate(entry.throughput_rps),
+        _ratio(entry.ratio, is_reference=entry.impl == reference),
+        units.latency(latency.p50),
+        units.latency(latency.p99),
+        units.latency(latency.p99_9),
+        f"{entry.errors:,}",
+        entry.verdict,
+    ]
+
+
+def _cost(entry: CellSummary, reference: str) -> list[str]:
+    cpu, fixed, segments = entry.cpu_us_per_request, entry.at_fixed_rate, entry.segments_per_request
+    decimals = 0 if (cpu.total or 0) >= _SHOW_WHOLE_US_FROM else 1
+    split = [figures.number(part, decimals) for part in (cpu.user, cpu.system, cpu.softirq) if part is not None]
+    is_reference = entry.impl == reference
+    balance = entry.worker_balance
+    return [
+        _name(entry),
+        f"{figures.number(cpu.total, decimals)}\n{' + '.join(split)}",
+        _ratio(entry.cpu_ratio, is_reference=is_reference),
+        _estimate(fixed.cpu_us_per_request, decimals),
+        _ratio(fixed.cpu_ratio, is_reference=is_reference),
+        figures.NONE if segments.in_ is None else f"{segments.in_:.2f} + {figures.number(segments.out, 2)}",
+        figures.number(entry.rss_bytes / _MEGABYTE, 0) if entry.rss_bytes else figures.NONE,
+        figures.NONE
+        if balance.min_share is None or balance.max_share is None or entry.workers == 1
+        else f"{balance.min_share * 100:.0f} to {balance.max_share * 100:.0f} %",
+    ]
+
+
+def _name(entry: CellSummary, mark: str = "") -> str:
+    return mark + f"\n{' ' * len(mark)}".join(textwrap.wrap(figures.printable(entry.impl), _NAME_WIDTH))
+
+
+def _estimate(estimate: Estimate, decimals: int) -> str:
+    return f"{figures.number(estimate.value, decimals)}\n{figures.interval(estimate, decimals)}"
+
+
+def _ratio(ratio: Estimate, *, is_reference: bool) -> str:
+    if ratio.value is None:
+        return figures.NONE
+    if is_reference:
+        return "reference"
+    decimals = figures.ratio_decimals(ratio)
+    tie = "tie " if ratio.holds(1.0) else ""
+    return f"{tie}{figures.number(ratio.value, decimals)}\n{figures.interval(ratio, decimals)}"
