@@ -1,28 +1,40 @@
 """The command line: one subcommand, one function. What they do lives elsewhere."""
 
+import functools
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from harness import compare as comparison
 from harness import conform as conformance
-from harness import plan
+from harness import crosscheck as cross
+from harness import plan, selftest, stored
 from harness.__main__ import EXIT_INTERRUPTED
+from harness.analysis.stats import FEWEST_ROUNDS
 from harness.errors import BadInput
-from harness.options import Counts, Duration, FileName, Names, Number
+from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
+from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
 from harness.registry import find
-from harness.schema import Workload
+from harness.schema import Client, Workload
+from harness.testbed import Choice
+from harness.testbed.placement import Cpus
 
+MAX_TURNS = 1000
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
 WORKLOADS: tuple[Workload, ...] = get_args(Workload)
 MAX_CONCURRENCY = 20_000
 """The generator needs a local port for each connection, and there are about 28 thousand (ip_local_port_range)."""
+PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
+TESTBEDS: tuple[Choice, ...] = get_args(Choice)
+MAX_RATE_RPS = 10_000_000
+SLICE_S = 0.05
 
 
 def run() -> int:
@@ -65,6 +77,32 @@ def _implementations(function: Callable[..., int]) -> Callable[..., int]:
     return impls(external(function))
 
 
+def _placement(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that choose hosts and CPUs; the CPUs become one argument."""
+
+    @functools.wraps(function)
+    def with_cpus(
+        *args: Any,
+        server_cpus: Sequence[int] | None,
+        client_cpus: Sequence[int] | None,
+        backend_cpus: Sequence[int] | None,
+        **others: Any,
+    ) -> int:
+        return function(*args, cpus=Cpus(server_cpus, client_cpus, backend_cpus), **others)
+
+    options = [
+        click.option("--testbed", type=click.Choice(TESTBEDS), default="auto", show_default=True,
+                     help="netns: hosts of their own in network namespaces; auto: that where it can be made."),
+        click.option("--server-cpus", type=CpuList(), help="As in 0-3 or 0,2.  [default: the first, one a core]"),
+        click.option("--client-cpus", type=CpuList(), help="Where the load is made.  [default: of the rest]"),
+        click.option("--backend-cpus", type=CpuList(), help="Where the proxies' backend runs.  [default: of the rest]"),
+    ]  # fmt: skip
+    decorated: Callable[..., int] = with_cpus
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
 @cli.command()
 @_implementations
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
@@ -86,48 +124,88 @@ def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
 @click.option(
     "--concurrency", type=Counts(MAX_CONCURRENCY), default="100", show_default=True, help="Connections at a time."
 )
-@click.option("--budget", type=Duration(0.1, 86400), default="60s", show_default=True, help="Load time in all.")
-@click.option("--slice", "slice_s", type=Duration(0.01, 60), default="50ms", show_default=True,
-              help="A server's turn in a round; made longer where a slow server needs it.")  # fmt: skip
+@click.option("--rate", "rates", type=Counts(MAX_RATE_RPS), metavar="NUMBERS",
+              help="Open loop: offer so many requests/s; latency is from when each was due.")  # fmt: skip
+@_placement
+@click.option("--client", type=click.Choice(["builtin", "ab", "wrk"]), default="builtin", show_default=True,
+              help="What makes the load; ab and wrk take turns of a second at least.")  # fmt: skip
+@click.option("--budget", type=Duration(0.1, 86400), help="Load time in all.  [default: 60s; ab, wrk: 3m]")
+@click.option("--precision", type=Percentage(0.1, 50), metavar="PERCENT",
+              help="End a cell when every ratio is known to this, as in 2%; the budget is then the most.")  # fmt: skip
+@click.option("--blocks", type=Counts(1000, several=False), default=str(plan.BLOCKS), show_default=True,
+              help="How often the servers are started afresh in each cell.")  # fmt: skip
+@click.option("--slice", "slice_s", type=Duration(0.01, 60),
+              help="A server's turn in a round; made longer where a slow server needs it.  "
+              "[default: 50ms; ab, wrk: 1s]")  # fmt: skip
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier run.  [default: random]")
 @click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
               help="Where the run's folder is made.")  # fmt: skip
 @click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the summary to this file.")
+@click.option("--resume", "run", type=FileName(), metavar="RUN",
+              help="Go on with this run where it ended; its plan stays, so no other option but --json.")  # fmt: skip
+@click.pass_context
 def compare(
+    context: click.Context,
     impls: str,
     externals: Sequence[str],
     reference: str | None,
     workloads: Sequence[Workload],
     workers: Sequence[int],
     concurrency: Sequence[int],
-    budget: float,
-    slice_s: float,
+    rates: Sequence[int] | None,
+    testbed: Choice,
+    cpus: Cpus,
+    client: Client,
+    budget: float | None,
+    precision: float | None,
+    blocks: Sequence[int],
+    slice_s: float | None,
     seed: int | None,
     out: Path,
     json_file: Path | None,
+    run: Path | None,
 ) -> int:
     """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is.
 
     Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
     input; 130 after Ctrl-C or SIGTERM, with a report of what was measured.
     """
-    result = comparison.compare(
-        comparison.Request(
-            implementations=find(impls, externals),
-            reference=reference,
-            cells=plan.expand(workloads, workers, concurrency),
-            budget_s=budget,
-            slice_s=slice_s,
-            seed=secrets.randbits(32) if seed is None else seed,
-            out=out,
-            json_file=json_file,
-        ),
-        OUTPUT,
-        PROGRESS,
+    if run is not None:
+        _refuse_others(context, "run", "json_file")
+        return _status(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+    default_slice_s, default_budget_s = (SLICE_S, 60.0) if client == "builtin" else (MIN_TURN_S, 180.0)
+    if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
+        raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s or more")
+    request = comparison.Request(
+        implementations=find(impls, externals),
+        reference=reference,
+        cells=plan.expand(workloads, workers, concurrency, rates or (None,)),
+        budget_s=budget or default_budget_s,
+        slice_s=slice_s or default_slice_s,
+        seed=secrets.randbits(32) if seed is None else seed,
+        out=out,
+        json_file=json_file,
+        testbed=testbed,
+        cpus=cpus,
+        client=client,
+        blocks=blocks[0],
+        precision=precision,
     )
+    return _status(comparison.compare(request, OUTPUT, PROGRESS))
+
+
+def _status(result: comparison.Result) -> int:
     if result.outcome == "interrupted":
         return EXIT_INTERRUPTED
     return 0 if result.outcome == "complete" and result.all_judged else EXIT_FAILED
+
+
+def _refuse_others(context: click.Context, *allowed: str) -> None:
+    """Refuse options beside those that go together. Raises BadInput."""
+    for option in context.command.params:
+        name = option.name or ""
+        if name not in allowed and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise BadInput(f"{option.opts[0]}: not beside --resume, where the run's own plan counts; leave it out")
 
 
 @cli.command()
@@ -136,3 +214,105 @@ def report(run: Path) -> int:
     """Print a stored run again, on any machine, without running anything."""
     comparison.show(run, OUTPUT)
     return 0
+
+
+@cli.command("selftest")
+@click.option("--parts", type=Names(PARTS), default=",".join(PARTS), show_default=True,
+              help="same: one server twice; difference: planted ones; limits: planted ones.")  # fmt: skip
+@click.option("--runs", type=Counts(1000, several=False), default="40", show_default=True,
+              help="How many runs of the same server twice.")  # fmt: skip
+@_placement
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier self test.  [default: random]")
+def selftest_command(
+    parts: Sequence[selftest.Part],
+    runs: Sequence[int],
+    testbed: Choice,
+    cpus: Cpus,
+    seed: int | None,
+) -> int:
+    """Try the harness on servers and loads whose truth is known; status 1 when it misses one.
+
+    The same server twice must tie as often as a 95 % interval claims, servers that are slower by a known share must be
+    found, and planted limits must be named. Takes some five minutes.
+    """
+    request = selftest.Request(
+        parts=parts, runs=runs[0], testbed=testbed, cpus=cpus, seed=secrets.randbits(32) if seed is None else seed
+    )
+    return 0 if selftest.selftest(request, OUTPUT, PROGRESS) else EXIT_FAILED
+
+
+@cli.command()
+@click.argument("run", type=FileName())
+@click.argument("cell")
+@click.option("--impl", metavar="NAME", help="Only this implementation.")
+def explain(run: Path, cell: str, impl: str | None) -> int:
+    """Print the evidence behind the verdicts of one cell in full.
+
+    RUN is the folder of a stored run. CELL is as in short/w1/c100; its beginning, such as short, is enough where no
+    other cell has the same.
+    """
+    stored.explain(run, cell, impl, OUTPUT)
+    return 0
+
+
+@cli.command()
+@click.argument("old", type=FileName())
+@click.argument("new", type=FileName())
+@click.option("--reference", metavar="NAME",
+              help="What ratios are taken to, in both.  [default: OLD's, where it was measured in both]")  # fmt: skip
+@click.option("--fail-if-slower", type=Percentage(0.1, 1000), metavar="PERCENT",
+              help="End with status 1 when a change for the worse is shown (its interval excludes 1) and its size is "
+              "over PERCENT, as in 5%.")  # fmt: skip
+@click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the changes to this file.")
+def diff(old: Path, new: Path, reference: str | None, fail_if_slower: float | None, json_file: Path | None) -> int:
+    """Say what changed from one stored run to another, and how sure that is.
+
+    Compared are ratios to a reference that both runs have, as absolute speeds of different days are not comparable.
+    Requests/s count where the server was the limit in both runs, for the reference as well; elsewhere CPU per request
+    does. Exit status: 0; 1 when --fail-if-slower finds something: requests/s less than 100 % - PERCENT of what they
+    were, or CPU per request more than 100 % + PERCENT, whichever counts; 2 for bad input.
+    """
+    kept = stored.diff(old, new, OUTPUT, reference=reference, fail_if_slower=fail_if_slower, json_file=json_file)
+    return 0 if kept else EXIT_FAILED
+
+
+@cli.command()
+@click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES",
+              help="Servers to load: folders of impls/, with commas between them.")  # fmt: skip
+@click.option("--external", "externals", multiple=True, metavar="NAME='COMMAND'",
+              help="Also any program that takes the flags of CONTRACT.md; may repeat.")  # fmt: skip
+@click.option("--clients", type=Names(tuple(WITNESSES)), help="Other load generators.  [default: those installed]")
+@click.option("--workloads", type=Names(WORKLOADS), default="short,keepalive", show_default=True,
+              help="As with compare.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
+              help="Connections at a time.")  # fmt: skip
+@click.option("--turns", type=click.IntRange(FEWEST_ROUNDS, MAX_TURNS), default=10, show_default=True,
+              help="Turns of each client, of a second.")  # fmt: skip
+@_placement
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier one.  [default: random]")
+def crosscheck(
+    impls: str,
+    externals: Sequence[str],
+    clients: Sequence[Client] | None,
+    workloads: Sequence[Workload],
+    concurrency: int,
+    turns: int,
+    testbed: Choice,
+    cpus: Cpus,
+    seed: int | None,
+) -> int:
+    """Compare the built-in load generator with ab and wrk, in turns on the same servers.
+
+    Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when neither is installed.
+    """
+    request = cross.Request(
+        implementations=find(impls, externals),
+        workloads=workloads,
+        witnesses=clients,
+        concurrency=concurrency,
+        turns=turns,
+        testbed=testbed,
+        cpus=cpus,
+        seed=secrets.randbits(32) if seed is None else seed,
+    )
+    return 0 if cross.crosscheck(request, OUTPUT, PROGRESS) else EXIT_FAILED

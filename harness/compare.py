@@ -3,22 +3,25 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from rich.console import Console
 
-from harness import environment, plan, processes, results
+from harness import environment, plan, processes, results, resumption
 from harness.analysis.comparison import compare as sum_up
-from harness.analysis.verdicts import FAILED, NOT_CONFORMANT
+from harness.analysis.environment import changes
+from harness.analysis.verdicts import WITHOUT_CLAIM
 from harness.conformance import CASES, check_all
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
+from harness.leftovers import clean_up
 from harness.loadgen import GeneratorFailed
-from harness.measure import BackendEnded
+from harness.loadgen.witnesses import WITNESSES
 from harness.registry import Implementation, find
 from harness.report import plan as plan_report
 from harness.report import terminal
@@ -26,9 +29,12 @@ from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
 from harness.results import RunFolder, StoredRun
 from harness.run import Run
-from harness.schema import Cell, Plan, PlannedImplementation, Summary
+from harness.schema import Cell, Client, Plan, PlannedImplementation, Slice, Summary
 from harness.servers import ServerFailed
-from harness.testbed.loopback import place
+from harness.snapshot import BackendEnded
+from harness.testbed import Choice, Testbed, open_testbed
+from harness.testbed.cpus import siblings
+from harness.testbed.placement import Cpus
 
 VERSION_TIMEOUT_S = 20.0
 
@@ -45,6 +51,11 @@ class Request:
     seed: int
     out: Path
     json_file: Path | None
+    testbed: Choice = "auto"
+    cpus: Cpus = field(default_factory=Cpus)
+    client: Client = "builtin"
+    blocks: int = plan.BLOCKS
+    precision: float | None = None
 
 
 Outcome = Literal["complete", "interrupted", "broken off"]
@@ -61,7 +72,7 @@ class Result:
     @property
     def all_judged(self) -> bool:
         """Whether every implementation kept the contract and stood the load in every cell."""
-        return all(cell.verdict not in {NOT_CONFORMANT, FAILED} for cell in self.summary.cells)
+        return all(cell.verdict not in WITHOUT_CLAIM for cell in self.summary.cells)
 
 
 def compare(request: Request, output: Console, progress: Console) -> Result:
@@ -69,20 +80,96 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
 
     Raises BadInput when the request cannot be carried out, KeyboardInterrupt while there is nothing to report.
     """
-    planned = _plan(request)
     _check_writable(request.json_file)
-    _print(output, plan_report.render(planned))
-    with RunFolder.create(request.out, planned) as folder:
-        folder.write_environment(environment.describe())
-        planned = _with_conformance(planned, _check(request, folder, progress))
+    _check_client(request.client)
+    with _testbed(request.testbed, request.cells, progress) as testbed:
+        planned = _plan(request, testbed)
+        _print(output, plan_report.render(planned))
+        with RunFolder.create(request.out, planned) as folder:
+            folder.write_environment(environment.describe(testbed.server.sysctl))
+            return _carry_out(
+                planned, request.implementations, testbed, folder, (), request.json_file, output, progress
+            )
+
+
+def resume(path: Path, json_file: Path | None, output: Console, progress: Console) -> Result:
+    """Go on with a run that ended early; no round that is finished is measured again.
+
+    Raises BadInput when that is not possible here and now, KeyboardInterrupt while there is nothing to report.
+    """
+    _check_writable(json_file)
+    stored = results.load(path)
+    resumption.check_schema(stored.plan, path)
+    implementations = resumption.implementations(stored.plan, path)
+    resumption.check_cpus(stored.plan, path)
+    _check_client(stored.plan.client)
+    with _testbed(stored.plan.testbed, stored.plan.cells, progress) as testbed:
+        now = environment.describe(testbed.server.sysctl)
+        resumption.check_machine(stored.environment, now, path)
+        resumption.check_testbed(stored.plan, testbed.notes, path)
+        resumption.check_versions(stored.plan, path, {one.name: _version(one) for one in implementations})
+        _print(output, plan_report.render(stored.plan))
+        for note in stored.notes:
+            _print(output, note)
+        with RunFolder.reopen(stored) as folder:
+            if not (path / results.ENVIRONMENT).exists():
+                folder.write_environment(now)
+            return _carry_out(stored.plan, implementations, testbed, folder, stored.slices, json_file, output, progress)
+
+
+def _carry_out(
+    planned: Plan,
+    implementations: Sequence[Implementation],
+    testbed: Testbed,
+    folder: RunFolder,
+    done: Sequence[Slice],
+    json_file: Path | None,
+    output: Console,
+    progress: Console,
+) -> Result:
+    """Check, measure and report what is left of a plan."""
+    again = f"harness compare --resume {shlex.quote(str(folder.path))} goes on with it."
+    if not planned.conformance_checked:
+        try:
+            planned = _with_conformance(planned, _check(implementations, folder, progress))
+        except KeyboardInterrupt:
+            _print(output, again)
+            raise
         folder.write_plan(planned)
-        outcome = _measure(planned, request, folder, progress)
+    outcome = _measure(planned, implementations, testbed, folder, done, progress)
+    if folder.grew:
+        _try(progress, lambda: folder.write_environment_after(environment.describe(testbed.server.sysctl)))
     summary = _report(results.load(folder.path), output, interrupted=outcome != "complete")
     _print(output, f"All of it is in {folder.path}")
-    results.write_json(folder.path / results.SUMMARY, summary)
-    if request.json_file:
-        results.write_json(request.json_file, summary)
+    if outcome != "complete":
+        _print(output, again)
+    _try(progress, lambda: results.write_json(folder.path / results.SUMMARY, summary))
+    if json_file:
+        results.write_json(json_file, summary)
     return Result(summary, outcome)
+
+
+def _try(progress: Console, write: Callable[[], None]) -> None:
+    """Write something that the report does not depend on; say so where that is not possible, as on a full disk."""
+    try:
+        write()
+    except BadInput as problem:
+        _print(progress, f"harness: error: {problem}")
+
+
+def _check_client(client: Client) -> None:
+    """Find out now that what is to make the load is not installed. Raises BadInput."""
+    if client != "builtin":
+        WITNESSES[client].find()
+
+
+@contextmanager
+def _testbed(name: Choice, cells: Sequence[Cell], progress: Console) -> Iterator[Testbed]:
+    """Open a testbed, after what a dead run has left was cleared away."""
+    for left in clean_up():
+        _print(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
+    with open_testbed(name, with_backend=any(cell.workload == "proxy" for cell in cells)) as testbed:
+        yield testbed
 
 
 def show(path: Path, output: Console) -> None:
@@ -96,6 +183,8 @@ def show(path: Path, output: Console) -> None:
 def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary:
     """Judge a run from its files alone, and print what comes of it."""
     summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
+    changed = changes(stored.environment, stored.environment_after) if stored.environment_after else ()
+    summary = msgspec.structs.replace(summary, environment_changes=changed)
     _print(output, terminal.render(summary))
     for note in stored.notes:
         _print(output, note)
@@ -106,9 +195,9 @@ def _print(output: Console, text: str) -> None:
     output.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _plan(request: Request) -> Plan:
+def _plan(request: Request, testbed: Testbed) -> Plan:
     allowed = sorted(os.sched_getaffinity(0))
-    cells = [place(cell, allowed) for cell in request.cells]
+    cells = [request.cpus.place(cell, allowed, siblings()) for cell in request.cells]
     names = [implementation.name for implementation in request.implementations]
     reference = plan.choose_reference(names, request.reference)
     return plan.make(
@@ -118,6 +207,11 @@ def _plan(request: Request) -> Plan:
         budget_s=request.budget_s,
         slice_s=request.slice_s,
         seed=request.seed,
+        testbed=testbed.name,
+        testbed_notes=testbed.notes,
+        client=request.client,
+        blocks=request.blocks,
+        precision=request.precision,
     )
 
 
@@ -144,10 +238,12 @@ def _check_writable(file: Path | None) -> None:
         ) from None
 
 
-def _check(request: Request, folder: RunFolder, console: Console) -> Mapping[str, Sequence[Verdict]]:
-    names = [one.name for one in request.implementations]
+def _check(
+    implementations: Sequence[Implementation], folder: RunFolder, console: Console
+) -> Mapping[str, Sequence[Verdict]]:
+    names = [one.name for one in implementations]
     with ConformanceProgress(console, names, len({case.id for case in CASES})) as progress:
-        return check_all(request.implementations, folder.path / "conformance", progress.verdict)
+        return check_all(implementations, folder.path / "conformance", progress.verdict)
 
 
 def _with_conformance(planned: Plan, verdicts: Mapping[str, Sequence[Verdict]]) -> Plan:
@@ -156,18 +252,25 @@ def _with_conformance(planned: Plan, verdicts: Mapping[str, Sequence[Verdict]]) 
         msgspec.structs.replace(one, conformant=not failed[one.name], failed_cases=failed[one.name])
         for one in planned.implementations
     ]
-    return msgspec.structs.replace(planned, implementations=tuple(judged))
+    return msgspec.structs.replace(planned, implementations=tuple(judged), conformance_checked=True)
 
 
-def _measure(planned: Plan, request: Request, folder: RunFolder, console: Console) -> Outcome:
-    implementations = {implementation.name: implementation for implementation in request.implementations}
+def _measure(
+    planned: Plan,
+    implementations: Sequence[Implementation],
+    testbed: Testbed,
+    folder: RunFolder,
+    done: Sequence[Slice],
+    console: Console,
+) -> Outcome:
+    by_name = {implementation.name: implementation for implementation in implementations}
     [backend] = find(plan.REFERENCE)
     try:
         with RunProgress(console, len(planned.cells)) as progress:
-            Run(planned, implementations, backend, folder, progress).measure()
+            Run(planned, by_name, backend, testbed, folder, progress, done).measure()
     except KeyboardInterrupt:
         return "interrupted"
-    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput) as failure:
+    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput, OSError) as failure:
         console.print(f"harness: error: {failure}", highlight=False, markup=False, soft_wrap=True)
         return "broken off"
     return "complete"

@@ -1,10 +1,11 @@
 """A run's folder: written as the run goes, so that a crash costs no more than the slice under way; and read again.
 
-plan.json, environment.json and summary.json are replaced as a whole; slices.jsonl and histograms.hlog grow by
+plan.json, environment*.json and summary.json are replaced as a whole; slices.jsonl and histograms.hlog grow by
 whole lines. Whatever cannot be read or written raises BadInput, one line that names the file.
 """
 
 import errno
+import fcntl
 import os
 import tempfile
 import time
@@ -19,11 +20,13 @@ import msgspec
 
 from harness import histogram_log
 from harness.analysis.latency import LatencyHistogram
+from harness.environment_schema import Environment
 from harness.errors import BadInput
-from harness.schema import Plan, Slice, Summary
+from harness.schema import SCHEMA, Plan, PlannedCell, Schedule, Slice, Summary
 
 PLAN, ENVIRONMENT, SLICES = "plan.json", "environment.json", "slices.jsonl"
 HISTOGRAMS, SUMMARY = "histograms.hlog", "summary.json"
+ENVIRONMENT_AFTER = "environment-after.json"
 
 T = TypeVar("T")
 
@@ -31,12 +34,17 @@ T = TypeVar("T")
 class RunFolder:
     """The folder of a run under way; a context manager that closes its files."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, plan: Plan) -> None:
+        """Open the files, and lock the folder meanwhile. Raises BadInput when a run is under way in it."""
         self.path = path
+        self._plan = plan
+        self.grew = False
+        """Whether a slice was added."""
         self._started_s = time.time()
         self._saved_s = 0.0
         with _named(path / SLICES, "written"):
             self._slices = FileIO(path / SLICES, "ab")
+        _lock(self._slices, path)
         with _named(path / HISTOGRAMS, "written"):
             self._histograms = FileIO(path / HISTOGRAMS, "ab")
         self._append(self._histograms, histogram_log.header(self._started_s).encode())
@@ -51,24 +59,45 @@ class RunFolder:
         while not _made(path):
             tries += 1
             path = out / f"{name}-{tries}"
-        folder = cls(path)
+        folder = cls(path, plan)
         folder.write_plan(plan)
+        return folder
+
+    @classmethod
+    def reopen(cls, run: "StoredRun") -> Self:
+        """Go on with a run: what is stored stays, but for a last line that was cut off."""
+        folder = cls(run.path, run.plan)
+        for name in (SLICES, HISTOGRAMS):
+            _drop_cut_line(run.path / name)
         return folder
 
     def write_plan(self, plan: Plan) -> None:
         """Replace the plan, such as when conformance is known."""
+        self._plan = plan
         write_json(self.path / PLAN, plan)
 
-    def write_environment(self, environment: Mapping[str, object]) -> None:
+    def write_schedule(self, cell: PlannedCell, schedule: Schedule) -> None:
+        """Store how a cell is measured."""
+        cells = [
+            msgspec.structs.replace(one, schedule=schedule) if one.key == cell.key else one for one in self._plan.cells
+        ]
+        self.write_plan(msgspec.structs.replace(self._plan, cells=tuple(cells)))
+
+    def write_environment(self, environment: Environment) -> None:
         """Store what the run is measured on."""
         write_json(self.path / ENVIRONMENT, environment)
+
+    def write_environment_after(self, environment: Environment) -> None:
+        """Store what the run was measured on, as it is when nothing is left to measure."""
+        write_json(self.path / ENVIRONMENT_AFTER, environment)
 
     def append_slice(self, piece: Slice) -> None:
         """Store a slice: it is safe from this process's death when this returns."""
         self._append(self._slices, msgspec.json.encode(piece) + b"\n")
+        self.grew = True
 
-    def append_histograms(self, histograms: Mapping[tuple[str, str], LatencyHistogram]) -> None:
-        """Store latencies by cell key and implementation; those of one key add up when they are read."""
+    def append_histograms(self, histograms: Mapping[histogram_log.Key, LatencyHistogram]) -> None:
+        """Store latencies; those of one key add up when they are read."""
         saved_s = time.time() - self._started_s
         self._append(self._histograms, histogram_log.lines(histograms, self._saved_s, saved_s).encode())
         self._saved_s = saved_s
@@ -96,9 +125,11 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     plan: Plan
-    environment: dict[str, object]
+    environment: Environment
+    environment_after: Environment | None
+    """None when the run ended before it was written, and in version 1."""
     slices: tuple[Slice, ...]
-    histograms: dict[tuple[str, str], LatencyHistogram]
+    histograms: dict[histogram_log.Key, LatencyHistogram]
     summary: Summary | None
     """None when the run ended before it was written."""
     notes: tuple[str, ...]
@@ -113,21 +144,38 @@ def load(path: Path) -> StoredRun:
     notes: list[str] = []
     slices = tuple(_read_lines(path / SLICES, msgspec.json.Decoder(Slice).decode, notes))
     _check_known(path / SLICES, plan, slices)
-    histograms: dict[tuple[str, str], LatencyHistogram] = {}
+    histograms: dict[histogram_log.Key, LatencyHistogram] = {}
     for found in _read_lines(path / HISTOGRAMS, histogram_log.parse, notes):
         if found is not None:
-            cell, impl, histogram = found
-            histograms.setdefault((cell, impl), LatencyHistogram()).merge(histogram)
-    environment, summary = path / ENVIRONMENT, path / SUMMARY
+            key, histogram = found
+            histograms.setdefault(key, LatencyHistogram()).merge(histogram)
+    environment, summary = _read_optional(path / ENVIRONMENT, Environment), _read_optional(path / SUMMARY, Summary)
     return StoredRun(
         path=path,
         plan=plan,
-        environment=_read_json(environment, dict[str, object]) if environment.exists() else {},
+        environment=environment or Environment(),
+        environment_after=_read_optional(path / ENVIRONMENT_AFTER, Environment),
         slices=slices,
         histograms=histograms,
-        summary=_read_json(summary, Summary) if summary.exists() else None,
+        summary=summary,
         notes=tuple(notes),
     )
+
+
+def _lock(file: FileIO, path: Path) -> None:
+    """Take a lock that the kernel gives back when the process ends, however it does (flock(2))."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BadInput(f"{path}: a run is under way in this folder; wait for its end") from None
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Cut off what follows the last whole line, so that the next one begins on a line of its own."""
+    with _named(path, "written"):
+        if path.exists():
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -181,7 +229,26 @@ def _read_json(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from None
+        raise BadInput(f"{path}: {_too_new(data) or error}") from None
+
+
+def _read_optional(path: Path, kind: type[T]) -> T | None:
+    return _read_json(path, kind) if path.exists() else None
+
+
+class _Versioned(msgspec.Struct):
+    schema: int = 1
+
+
+def _too_new(data: bytes) -> str:
+    """Say of a file that cannot be read that a later version wrote it; an empty text when that is not why."""
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).schema
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if version <= SCHEMA:
+        return ""
+    return f"has schema {version}, but this version of percore reads schemas 1 to {SCHEMA}; a later one is needed"
 
 
 def _read_lines(path: Path, decode: Callable[[str], T], notes: list[str]) -> Iterator[T]:

@@ -1,14 +1,19 @@
 """Bad input to ``harness``: one line that names it and says what would be right, status 2, and nothing begun."""
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from harness import __main__
+from harness.testbed import netns
 
+VERSION_1 = str(Path(__file__).parent / "data" / "run-v1")
+ONE = ["compare", "--impls", "epoll_raw", "--testbed", "loopback"]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -50,10 +55,37 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["compare", "--json", "/nosuch/file"], "--json /nosuch/file: cannot be written"),
         (["compare", "--out", "/dev/null/x"], "/dev/null/x: cannot be made"),
         (["compare", "--nosuch"], "--nosuch"),
+        ([*ONE, "--server-cpus", "8000"], "--server-cpus 8000: this process may not use CPU 8000; choose from "),
+        ([*ONE, "--client-cpus", "8000"], "--client-cpus 8000: this process may not use CPU 8000"),
+        ([*ONE, "--backend-cpus", "8000"], "--backend-cpus 8000: this process may not use CPU 8000"),
+        ([*ONE, "--server-cpus", "one"], "'--server-cpus': 'one' names no CPUs"),
+        ([*ONE, "--precision", "0"], "'--precision': '0' is not a share from 0.1% to 50%, as in 2%"),
+        ([*ONE, "--blocks", "0"], "'--blocks': '0' is not a number from 1 to 1000"),
+        ([*ONE, "--rate", "0"], "'--rate': '0' is not a number from 1"),
+        ([*ONE, "--client", "ab", "--rate", "5"], "--client ab: it has no open loop; leave --rate out"),
+        (
+            [*ONE, "--client", "ab", "--slice", "50ms"],
+            "--slice 0.05s: ab takes turns of whole seconds; give 1s or more",
+        ),
+        ([*ONE, "--client", "curl"], "'--client': 'curl' is not one of"),
+        ([*ONE, "--testbed", "moon"], "'--testbed': 'moon' is not one of"),
+        (["compare", "--resume", VERSION_1, "--impls", "x"], "--impls: not beside --resume"),
+        (["compare", "--resume", VERSION_1, "--budget", "60s"], "--budget: not beside --resume"),
+        (["compare", "--resume", VERSION_1], "--out: not beside --resume"),
+        (["selftest", "--parts", "some"], "'some' is not one of same, difference, limits"),
+        (["selftest", "--runs", "0"], "'--runs': '0' is not a number from 1 to 1000"),
+        (["selftest", "--testbed", "loopback", "--server-cpus", "8000"], "--server-cpus 8000: this process may not"),
+        (["crosscheck", "--testbed", "loopback", "--client-cpus", "8000"], "--client-cpus 8000: this process may not"),
         (["conform", "--case", "NO-SUCH"], "NO-SUCH"),
         (["conform", "--impls", ""], "''"),
         (["report"], "RUN"),
         (["report", "/nosuch"], "/nosuch: not a folder of results"),
+        (["explain", VERSION_1, "nosuch"], "nosuch: no such cell in this run; choose from short/w1/c20, keepalive/"),
+        (["explain", VERSION_1, "short", "--impl", "x"], "--impl x: did not take part; these did: epoll_raw, trio"),
+        (["explain", "/nosuch", "short"], "/nosuch: not a folder of results"),
+        (["diff", VERSION_1, "/nosuch"], "/nosuch: not a folder of results"),
+        (["diff", VERSION_1, VERSION_1, "--reference", "x"], "--reference x: was not measured in both runs"),
+        (["diff", VERSION_1, VERSION_1, "--fail-if-slower", "much"], "'much' is not a share from 0.1% to 1000%"),
         (["nosuch"], "nosuch"),
     ],
 )
@@ -68,13 +100,46 @@ def test_bad_input(harness: Command, arguments: list[str], named: str, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_testbed_that_cannot_be_made_is_refused(
+    harness: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def cannot(*, with_backend: bool) -> NoReturn:
+        raise netns.CannotBuild(f"not with a backend: {with_backend}")
+
+    monkeypatch.setattr(netns, "build", cannot)
+    status, _, errors = harness("compare", "--impls", "epoll_raw", "--testbed", "netns", "--out", str(tmp_path))
+    assert status == 2
+    assert errors.startswith("harness: error: --testbed netns: network namespaces cannot be made here: not with a")
+    assert errors.endswith("or give --testbed loopback\n")
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_run_of_an_earlier_version_is_not_gone_on_with(harness: Command, tmp_path: Path, *, broken: bool) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(VERSION_1, run)
+    if broken:
+        (run / "plan.json").write_text("{}")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    status, output, errors = harness("compare", "--resume", str(run))
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert (f"--resume {run}: has schema 1, and only schema 2 can go on; begin a new run" in errors) != broken
+    assert str(run) in errors
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_no_run_is_not_gone_on_with(harness: Command) -> None:
+    assert harness("compare", "--resume", "/nosuch") == (2, "", "harness: error: /nosuch: not a folder of results\n")
+
+
 def test_no_command_shows_where_to_begin(harness: Command) -> None:
     status, output, errors = harness()
     assert (status, errors) == (0, "")
     assert "harness compare" in output
 
 
-@pytest.mark.parametrize("command", ["compare", "conform", "report"])
+@pytest.mark.parametrize("command", ["compare", "conform", "report", "explain", "diff", "crosscheck", "selftest"])
 def test_help(harness: Command, command: str) -> None:
     status, output, errors = harness(command, "--help")
     assert (status, errors) == (0, "")

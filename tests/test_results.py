@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from harness import histogram_log, results
 from harness.analysis.comparison import compare
-from harness.analysis.latency import DIGITS, LONGEST_NS, LatencyHistogram
+from harness.analysis.latency import DIGITS, KINDS, LONGEST_NS, WHOLE, Kind, LatencyHistogram
+from harness.environment_schema import Environment
 from harness.errors import BadInput
 from harness.results import RunFolder, load
 from harness.schema import Plan
@@ -26,7 +27,7 @@ SLICES = measure(PLAN, {"fast": Server(15_000), "slow": Server(12_000)}, rounds=
 
 def stored(out: Path, plan: Plan = PLAN) -> Path:
     with RunFolder.create(out, plan) as folder:
-        folder.write_environment({"kernel": "6.1", "cpus": [0, 1]})
+        folder.write_environment(Environment(kernel="6.1", cpus_allowed=(0, 1)))
         for piece in SLICES:
             folder.append_slice(piece)
         folder.append_histograms(latencies(plan, {"fast": 5_000, "slow": 7_000}))
@@ -37,7 +38,7 @@ def stored(out: Path, plan: Plan = PLAN) -> Path:
 def test_reads_back_what_was_written(tmp_path: Path) -> None:
     run = load(stored(tmp_path / "new" / "results"))
     assert run.plan == PLAN
-    assert run.environment == {"kernel": "6.1", "cpus": [0, 1]}
+    assert run.environment == Environment(kernel="6.1", cpus_allowed=(0, 1))
     assert list(run.slices) == SLICES
     assert run.summary == compare(PLAN, SLICES, {})
     assert run.notes == ()
@@ -72,7 +73,8 @@ def test_a_slice_is_on_the_disk_when_append_returns(tmp_path: Path) -> None:
 def test_a_run_without_an_end_is_readable(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, PLAN) as folder:
         run = load(folder.path)
-    assert (run.summary, run.slices, run.histograms, run.environment) == (None, (), {}, {})
+    assert (run.summary, run.slices, run.histograms, run.environment_after) == (None, (), {}, None)
+    assert run.environment == Environment()
 
 
 @given(data=st.data())
@@ -93,7 +95,7 @@ def test_a_file_that_was_cut_anywhere_keeps_its_whole_lines(tmp_path: Path, data
 
 
 def test_intervals_of_a_histogram_add_up(tmp_path: Path) -> None:
-    key = (PLAN.cells[0].key, "fast")
+    key: histogram_log.Key = (PLAN.cells[0].key, "fast", WHOLE)
     with RunFolder.create(tmp_path, PLAN) as folder:
         for values in ([1000, 2000], [3000]):
             histogram = LatencyHistogram()
@@ -113,19 +115,19 @@ def test_the_log_is_readable_for_others(tmp_path: Path) -> None:
     assert found.keys() == {"short/w1/c100/fast", "short/w1/c100/slow"}
     expected = latencies(PLAN, {"fast": 5_000, "slow": 7_000})
     for impl in ("fast", "slow"):
-        theirs, ours = found[f"short/w1/c100/{impl}"], expected["short/w1/c100", impl]
+        theirs, ours = found[f"short/w1/c100/{impl}"], expected["short/w1/c100", impl, WHOLE]
         assert (theirs.get_total_count(), theirs.get_max_value()) == (ours.total, ours.max_ns)
 
 
-@given(impl=st.text(st.characters(codec="utf-8"), min_size=1))
+@given(impl=st.text(st.characters(codec="utf-8"), min_size=1), kind=st.sampled_from(KINDS))
 @settings(max_examples=30, deadline=None)
-def test_any_name_survives_as_a_tag(impl: str) -> None:
+def test_any_name_survives_as_a_tag(impl: str, kind: Kind) -> None:
     histogram = LatencyHistogram()
     histogram.record(np.array([5], dtype=np.uint64))
-    line = histogram_log.lines({("short/w1/c100", impl): histogram}, 0.0, 1.0)
+    line = histogram_log.lines({("short/w1/c100/r9", impl, kind): histogram}, 0.0, 1.0)
     found = histogram_log.parse(line.removesuffix("\n"))
     assert found is not None
-    assert found[:2] == ("short/w1/c100", impl)
+    assert found[0] == ("short/w1/c100/r9", impl, kind)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,9 @@ def test_any_name_survives_as_a_tag(impl: str) -> None:
         (results.HISTOGRAMS, b"Tag=short/w1/c100/fast,0,1,2,HISTrubbish\n", "histograms.hlog, line 1"),
         (results.HISTOGRAMS, b"rubbish\n", "histograms.hlog, line 1: not a line"),
         (results.SUMMARY, b"[]", "summary.json: Expected `object`"),
-        (results.SUMMARY, b'{"schema":2,"reference":"a","cells":[]}', "summary.json"),
+        (results.SUMMARY, b'{"schema":3,"reference":"a","cells":[]}', "summary.json: has schema 3, but this version"),
+        (results.PLAN, b'{"schema":3}', "plan.json: has schema 3, but this version of percore reads schemas 1 to 2"),
+        (results.ENVIRONMENT_AFTER, b'{"kernel":3}', "environment-after.json: Expected `str | null`"),
         (results.ENVIRONMENT, b"3", "environment.json: Expected `object`"),
     ],
 )

@@ -2,21 +2,25 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import plan, processes, results
 from harness.analysis import verdicts
 from harness.analysis.comparison import compare
-from harness.measure import BackendEnded
+from harness.analysis.latency import WHOLE
+from harness.cell_run import GIVEN_UP_AFTER_SLICES
 from harness.registry import Implementation, find
 from harness.results import RunFolder, StoredRun
-from harness.run import GIVEN_UP_AFTER_SLICES, Run
-from harness.schema import SERVER_ENDED, Cell, PlannedImplementation, Slice, Summary, Workload
-from harness.testbed.loopback import place
+from harness.run import Run
+from harness.schema import SERVER_ENDED, Cell, Plan, PlannedImplementation, Schedule, Slice, Summary, Workload
+from harness.snapshot import BackendEnded
+from harness.testbed import open_testbed
+from harness.testbed.placement import place
 
 [REFERENCE] = find("epoll_raw")
 [TWIN] = find("none", [f"twin={' '.join(REFERENCE.argv)}"])
@@ -32,7 +36,7 @@ class Watch:
         self.slice_ends = on_slice
         self.failures: list[str] = []
 
-    def cell_begins(self, cell: Cell, rounds: int, slice_s: float, implementations: int) -> None:
+    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
         """Let it begin."""
 
     def failed(self, what: str) -> None:
@@ -40,26 +44,55 @@ class Watch:
         self.failures.append(what)
 
 
+def ignore(_: Slice) -> None:
+    """Let a slice pass."""
+
+
 def measure(
     directory: Path,
     implementations: list[Implementation],
     workloads: tuple[Workload, ...],
-    on_slice: Callable[[Slice], None] = lambda _: None,
+    on_slice: Callable[[Slice], None] = ignore,
+    **options: Any,
 ) -> StoredRun:
-    """Measure a few rounds, and read what the run's folder has."""
+    """Measure a few rounds, and read what the run's folder has; options are those of ``plan.make``."""
     cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in plan.expand(workloads, [1], [20])]
+    shortest_s = len(cells) * len(implementations) * ROUNDS * SLICE_S * 1.5
+    options = {"budget_s": shortest_s, "slice_s": SLICE_S, "blocks": 1, "seed": 8, **options}
     planned = plan.make(
         [PlannedImplementation(name=one.name, argv=one.argv, conformant=True) for one in implementations],
         cells,
         reference=implementations[0].name,
-        budget_s=len(cells) * len(implementations) * ROUNDS * SLICE_S,
-        slice_s=SLICE_S,
-        seed=8,
+        conformance_checked=True,
+        **options,
     )
-    watch = Watch(on_slice)
     with RunFolder.create(directory, planned) as folder, suppress(KeyboardInterrupt):
-        Run(planned, {one.name: one for one in implementations}, REFERENCE, folder, watch).measure()
+        run(planned, implementations, folder, on_slice)
     return results.load(folder.path)
+
+
+def go_on(stored: StoredRun, implementations: list[Implementation], on_slice: Callable[[Slice], None]) -> StoredRun:
+    """Measure what a run has left over."""
+    with RunFolder.reopen(stored) as folder, suppress(KeyboardInterrupt):
+        run(stored.plan, implementations, folder, on_slice, stored.slices)
+    return results.load(folder.path)
+
+
+def run(
+    planned: Plan,
+    implementations: list[Implementation],
+    folder: RunFolder,
+    on_slice: Callable[[Slice], None],
+    done: Sequence[Slice] = (),
+) -> None:
+    by_name = {one.name: one for one in implementations}
+    with open_testbed("loopback", with_backend=True) as testbed:
+        Run(planned, by_name, REFERENCE, testbed, folder, Watch(on_slice), done).measure()
+
+
+def under_load(stored: StoredRun, name: str = "") -> list[Slice]:
+    """Leave out the slices at a fixed rate, and those of others than ``name``."""
+    return [piece for piece in stored.slices if piece.phase == "load" and name in {"", piece.impl}]
 
 
 def sum_up(stored: StoredRun) -> Summary:
@@ -73,9 +106,10 @@ def test_every_implementation_is_measured_under_every_workload(impl: Implementat
     for cell in summary.cells:
         assert cell.errors == 0
         assert cell.verdict not in {verdicts.FAILED, verdicts.NOT_CONFORMANT}, cell.evidence
-        recorded = stored.histograms[cell.cell.key, impl.name].total
+        recorded = stored.histograms[cell.cell.key, impl.name, WHOLE].total
         assert 0 < recorded < cell.requests, "all requests but those of the ramps are in the histogram"
-    assert len(stored.slices) == 3 * ROUNDS
+    assert len(under_load(stored)) == 3 * ROUNDS
+    assert len(stored.slices) == 3 * ROUNDS * 3 // 2, "every second round is measured at a fixed rate, too"
     assert all(piece.server_cpu_ns for piece in stored.slices if piece.requests)
     assert all(bool(piece.backend_cpu_ns) == piece.cell.startswith("proxy") for piece in stored.slices)
     assert stored.notes == ()
@@ -83,10 +117,77 @@ def test_every_implementation_is_measured_under_every_workload(impl: Implementat
 
 def test_each_round_has_a_slice_of_each_in_an_order_that_the_seed_repeats(tmp_path: Path) -> None:
     runs = [measure(tmp_path, [REFERENCE, TWIN], ("short",)) for _ in range(2)]
-    orders = [[(piece.round, piece.position, piece.impl) for piece in stored.slices] for stored in runs]
+    orders = [[(piece.round, piece.position, piece.impl) for piece in under_load(stored)] for stored in runs]
     assert orders[0] == orders[1]
     assert [(number, position) for number, position, _ in orders[0]] == [(n, p) for n in range(ROUNDS) for p in (0, 1)]
     assert {impl for _, _, impl in orders[0][::2]} == {"epoll_raw", "twin"}, "neither always comes first"
+
+
+def test_what_is_left_of_a_run_is_measured_and_nothing_twice(tmp_path: Path) -> None:
+    def interrupt(measured: Slice) -> None:
+        if (measured.cell, measured.round, measured.position) == ("keepalive/w1/c20", 2, 0):
+            raise KeyboardInterrupt
+
+    first = measure(tmp_path, [REFERENCE, TWIN], ("short", "keepalive"), interrupt, blocks=2)
+    with (first.path / results.SLICES).open("ab") as file:
+        file.write(b'{"cell":"keepalive/w1/c20","im')  # what a kill -9 leaves of a line
+    second = go_on(results.load(first.path), [REFERENCE, TWIN], ignore)
+    assert second.slices[: len(first.slices)] == first.slices
+    turns = [(piece.cell, piece.impl, piece.round, piece.phase) for piece in second.slices]
+    assert len(turns) == len(set(turns)) == 2 * 2 * ROUNDS * 3 // 2
+    [cell] = [one for one in second.plan.cells if one.key == "keepalive/w1/c20"]
+    assert cell.schedule is not None
+    assert {piece.slice_s for piece in second.slices if piece.cell == cell.key} == {cell.schedule.slice_s}
+    assert second.notes == ()
+    third = go_on(second, [REFERENCE, TWIN], ignore)
+    assert third.slices == second.slices, "nothing is left to be measured"
+
+
+def test_servers_are_started_afresh_in_blocks(tmp_path: Path) -> None:
+    pids: dict[int, set[int]] = {}
+
+    def note_parent(measured: Slice) -> None:
+        pids.setdefault(measured.block, set()).update(servers_of(tmp_path, "epoll_raw"))
+
+    stored = measure(tmp_path, [REFERENCE], ("short",), note_parent, blocks=3)
+    assert [piece.block for piece in under_load(stored)] == [0, 0, 1, 1, 2, 2]
+    assert [len(found) for found in pids.values()] == [1, 1, 1]
+    assert len(set.union(*pids.values())) == 3
+
+
+def test_a_run_ends_when_it_is_precise_enough(tmp_path: Path) -> None:
+    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), precision=0.9, slice_s=0.02, budget_s=30.0)
+    rounds = 1 + max(piece.round for piece in under_load(stored))
+    [cell] = stored.plan.cells
+    assert cell.schedule is not None
+    assert cell.schedule.block_of(rounds - 1) + 1 == plan.FIRST_LOOK_BLOCKS
+    assert sum_up(stored).precision_missed == ()
+
+
+def test_cpu_per_request_is_compared_at_one_rate_that_all_can_serve(tmp_path: Path) -> None:
+    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",))
+    fixed = [piece for piece in stored.slices if piece.phase == "fixed-rate"]
+    [rate_rps] = {piece.rate_rps for piece in fixed}
+    assert rate_rps is not None
+    twin = next(cell for cell in sum_up(stored).cells if cell.impl == "twin")
+    assert twin.at_fixed_rate.rate_rps == rate_rps
+    assert twin.at_fixed_rate.cpu_us_per_request.value is not None
+    assert sum(piece.requests for piece in fixed) > 0
+
+
+def test_everything_is_observed_for_every_slice(tmp_path: Path) -> None:
+    stored = measure(tmp_path, [REFERENCE], ("keepalive",))
+    for piece in stored.slices:
+        assert {use.cpu for use in piece.cpus} == {
+            *stored.plan.cells[0].server_cpus,
+            *stored.plan.cells[0].generator_cpus,
+        }
+        assert all(0 < use.busy_ns <= use.span_ns for use in piece.cpus)
+        assert piece.context_switches is not None
+        assert piece.context_switches.voluntary + piece.context_switches.involuntary > 0
+        assert piece.tcp is not None
+        assert piece.tcp.segments_in >= piece.requests, "a request is a segment, and so is its reply"
+        assert piece.rss_bytes > 1_000_000
 
 
 def test_a_server_that_is_killed_costs_its_own_figures_only(tmp_path: Path) -> None:
@@ -100,7 +201,7 @@ def test_a_server_that_is_killed_costs_its_own_figures_only(tmp_path: Path) -> N
     verdict_of = {(cell.impl, cell.workload): cell.verdict for cell in sum_up(stored).cells}
     assert verdict_of["twin", "short"] == verdict_of["twin", "keepalive"] == verdicts.FAILED
     assert verdict_of["epoll_raw", "short"] != verdicts.FAILED
-    assert len([piece for piece in stored.slices if piece.impl == "epoll_raw"]) == 2 * ROUNDS
+    assert len(under_load(stored, "epoll_raw")) >= 2 * ROUNDS
 
 
 def servers_of(directory: Path, name: str = "twin") -> list[int]:
@@ -118,8 +219,8 @@ def test_what_was_measured_before_an_interrupt_is_kept(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     stored = measure(tmp_path, [REFERENCE], ("short", "keepalive"), interrupt)
-    assert [piece.round for piece in stored.slices] == [0, 1, 2, 3]
-    assert stored.histograms["short/w1/c20", "epoll_raw"].total > 0
+    assert [piece.round for piece in under_load(stored)] == [0, 1, 2, 3]
+    assert stored.histograms["short/w1/c20", "epoll_raw", WHOLE].total > 0
 
 
 def test_a_server_that_does_not_start_costs_its_own_figures_only(tmp_path: Path) -> None:
@@ -134,14 +235,14 @@ def test_a_server_that_does_not_start_costs_its_own_figures_only(tmp_path: Path)
 
 def test_a_server_that_stops_answering_gets_no_more_slices(tmp_path: Path) -> None:
     def suspend_twin(measured: Slice) -> None:
-        if (measured.impl, measured.round) == ("twin", 0):
+        if (measured.impl, measured.round, measured.phase) == ("twin", 0, "fixed-rate"):
             [parent] = servers_of(tmp_path)
             [worker] = processes.children(parent)
             os.kill(worker, signal.SIGSTOP)
 
     stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), suspend_twin)
-    slices = [piece for piece in stored.slices if piece.impl == "twin"]
-    assert [bool(piece.requests) for piece in slices] == [True, *[False] * GIVEN_UP_AFTER_SLICES]
+    slices = [piece for piece in stored.slices if piece.impl == "twin" and piece.round]
+    assert [bool(piece.requests) for piece in slices] == [False] * GIVEN_UP_AFTER_SLICES
     assert {cell.impl: cell.verdict for cell in sum_up(stored).cells}["twin"] == verdicts.FAILED
 
 

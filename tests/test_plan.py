@@ -1,0 +1,103 @@
+"""From what the user asks for to a plan, and what cannot be planned."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import plan
+from harness.errors import BadInput
+from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation
+from tests.simulated import cell
+
+A, B = (PlannedImplementation(name=name, argv=(name,)) for name in "ab")
+
+
+def make(*cells: PlannedCell, **options: Any) -> Plan:
+    options = {"reference": "a", "budget_s": 60.0, "slice_s": 0.05, "seed": 1, **options}
+    return plan.make([A, B], cells or [cell()], **options)
+
+
+def test_axes_are_multiplied_workload_by_workload() -> None:
+    cells = plan.expand(["short", "proxy"], [1, 2], [10], [None, 500])
+    assert [each.key for each in cells[:4]] == [
+        "short/w1/c10",
+        "short/w1/c10/r500",
+        "short/w2/c10",
+        "short/w2/c10/r500",
+    ]
+    assert cells[4] == Cell("proxy", 1, 10)
+    assert len(cells) == 8
+
+
+@given(
+    share_s=st.floats(0.0, 60.0),
+    implementations=st.integers(1, 8),
+    slice_s=st.floats(0.05, 2.0),
+    blocks=st.integers(1, 40),
+    precision=st.sampled_from([None, 0.02]),
+)
+@settings(max_examples=50, deadline=None)
+def test_a_schedule_fills_its_share_and_has_rounds_enough(
+    share_s: float, implementations: int, slice_s: float, blocks: int, precision: float | None
+) -> None:
+    found = plan.schedule(make(blocks=blocks, precision=precision), share_s, implementations, slice_s, 77)
+    assert found.rounds >= plan.FEWEST_ROUNDS
+    load_s = found.rounds * implementations * slice_s * 1.5
+    assert load_s <= share_s or found.rounds == plan.FEWEST_ROUNDS
+    assert load_s + implementations * slice_s * 1.5 > share_s * 0.999
+    each = [found.block_of(number) for number in range(found.rounds)]
+    assert each == sorted(each)
+    sizes = Counter(each).values()
+    assert len(sizes) == found.blocks
+    assert plan.FEWEST_ROUNDS_PER_BLOCK <= min(sizes) <= max(sizes) <= min(sizes) + 1
+    assert found.blocks <= blocks or precision is not None
+    assert (found.slice_s, found.fixed_rate_rps) == (slice_s, 77)
+
+
+def test_blocks_of_a_run_until_it_is_precise_do_not_grow_with_the_time_that_it_may_take() -> None:
+    def rounds_per_block(budget_s: float, precision: float | None) -> float:
+        found = plan.schedule(make(precision=precision), budget_s, 2, 0.05, None)
+        return found.rounds / found.blocks
+
+    assert rounds_per_block(60, None) > 60
+    assert rounds_per_block(60, 0.02) == pytest.approx(plan.ROUNDS_PER_BLOCK, rel=0.1)
+    assert rounds_per_block(6000, 0.02) == pytest.approx(plan.ROUNDS_PER_BLOCK, rel=0.1)
+
+
+def test_every_second_round_has_slices_at_a_fixed_rate() -> None:
+    assert [plan.has_fixed_rate(number) for number in range(4)] == [True, False, True, False]
+
+
+def test_a_plan_has_what_was_asked_for() -> None:
+    made = make(blocks=3, precision=0.02, client="wrk", slice_s=1.0, testbed="netns", testbed_notes=["so"])
+    assert (made.blocks, made.precision, made.client, made.testbed) == (3, 0.02, "wrk", "netns")
+    assert made.testbed_notes == ("so",)
+    assert not made.conformance_checked
+    assert make(slice_s=0.25).rounds == 60 / (2 * 0.25 * 1.5)
+    assert make(cell(), cell("proxy"), slice_s=0.25).rounds == 30 / (2 * 0.25 * 1.5)
+
+
+@pytest.mark.parametrize("client", ["ab", "wrk"])
+def test_what_has_no_open_loop_gets_no_rate(client: str) -> None:
+    with_rate = PlannedCell("short", 1, 100, 5, server_cpus=(0,), generator_cpus=(1,))
+    assert make(with_rate).cells == (with_rate,)
+    with pytest.raises(BadInput, match=f"--client {client}: it has no open loop; leave --rate out, or take .*builtin"):
+        make(with_rate, client=client)
+
+
+def test_a_budget_that_holds_too_few_rounds_is_refused_with_the_least() -> None:
+    said = r"--budget 1s: 1 cells x 2 implementations x 6 rounds of 0.5s, .*, take 9s; give that much, or less"
+    with pytest.raises(BadInput, match=said):
+        make(slice_s=0.5, budget_s=1.0)
+    assert make(slice_s=0.5, budget_s=9.0).rounds == plan.FEWEST_ROUNDS
+
+
+def test_a_reference_is_epoll_raw_or_the_first_or_the_one_asked_for() -> None:
+    assert plan.choose_reference(["x", "epoll_raw"], None) == "epoll_raw"
+    assert plan.choose_reference(["x", "y"], None) == "x"
+    assert plan.choose_reference(["x", "y"], "y") == "y"
+    with pytest.raises(BadInput, match="--reference z: does not take part; name one of x, y"):
+        plan.choose_reference(["x", "y"], "z")
