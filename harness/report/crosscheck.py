@@ -57,8 +57,8 @@ def sentence(comparison: Comparison, own: ClientFigures, other: ClientFigures) -
         case "server-bound":
             return (
                 f"{name} DISAGREES, {ratio}, though the server was the limit under both: one of them counts wrong, or "
-                f"gives the server other work, as by bunching; the server's CPU per request is {_ratio(comparison.server_cpu_per_request)} of "
-                f"that under {name}; {busy}."
+                "gives the server other work, as by bunching; the server's CPU per request is "
+                f"{_ratio(comparison.server_cpu_per_request)} of that under {name}; {busy}."
             )
         case "unsaturated":
             return (
