@@ -137,24 +137,28 @@ def _carry_out(
             raise
         folder.write_plan(planned)
     outcome = _measure(planned, implementations, testbed, folder, done, progress)
+    written = True
     if folder.grew:
-        _try(progress, lambda: folder.write_environment_after(environment.describe(testbed.server.sysctl)))
+        after = environment.describe(testbed.server.sysctl)
+        written &= _is_written(progress, lambda: folder.write_environment_after(after))
     summary = _report(results.load(folder.path), output, interrupted=outcome != "complete")
     _print(output, f"All of it is in {folder.path}")
     if outcome != "complete":
         _print(output, again)
-    _try(progress, lambda: results.write_json(folder.path / results.SUMMARY, summary))
+    written &= _is_written(progress, lambda: results.write_json(folder.path / results.SUMMARY, summary))
     if json_file:
         results.write_json(json_file, summary)
-    return Result(summary, outcome)
+    return Result(summary, "broken off" if outcome == "complete" and not written else outcome)
 
 
-def _try(progress: Console, write: Callable[[], None]) -> None:
+def _is_written(progress: Console, write: Callable[[], None]) -> bool:
     """Write something that the report does not depend on; say so where that is not possible, as on a full disk."""
     try:
         write()
     except BadInput as problem:
         _print(progress, f"harness: error: {problem}")
+        return False
+    return True
 
 
 def _check_client(client: Client) -> None:
