@@ -30,7 +30,7 @@ EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
 WORKLOADS: tuple[Workload, ...] = get_args(Workload)
 MAX_CONCURRENCY = 20_000
-"""The generator needs a local port for each connection, and there are about 28 thousand (ip_local_port_range)."""
+"""The generator needs a local port for each connection; on loopback there are about 28 thousand by default."""
 PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
 TESTBEDS: tuple[Choice, ...] = get_args(Choice)
 MAX_RATE_RPS = 10_000_000
@@ -175,7 +175,7 @@ def compare(
         return _status(comparison.resume(run, json_file, OUTPUT, PROGRESS))
     default_slice_s, default_budget_s = (SLICE_S, 60.0) if client == "builtin" else (MIN_TURN_S, 180.0)
     if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
-        raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s or more")
+        raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s, 2s or more")
     request = comparison.Request(
         implementations=find(impls, externals),
         reference=reference,

@@ -59,7 +59,8 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
     names: list[Client] = [BUILTIN, *_witnesses(request.witnesses)]
     [backend] = find(REFERENCE)
     complete = True
-    clean_up()
+    for left in clean_up():
+        _print(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
     with (
         open_testbed(request.testbed, with_backend="proxy" in request.workloads) as testbed,
         tempfile.TemporaryDirectory(prefix="percore-crosscheck-") as folder,

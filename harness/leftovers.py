@@ -42,15 +42,15 @@ def mark() -> dict[str, str]:
 def clean_up() -> tuple[Leftover, ...]:
     """End every process that was started by a harness that lives no more, and by no other; tell which.
 
-    Those of other users are ended only by root. Returns when they are gone, or after two seconds.
+    Those of other users are ended only by root. Waits up to two seconds for each to be gone.
     """
-    ended: list[Leftover] = []
+    ended: dict[int, Leftover] = {}
     for _ in range(_PASSES):
-        found = list(_kill_orphans())
-        if not found:
+        found = {left.pid: left for left in _kill_orphans()}
+        if found.keys() <= ended.keys():
             break
-        ended += found
-    return tuple(ended)
+        ended.update(found)
+    return tuple(ended.values())
 
 
 def _kill_orphans() -> Iterator[Leftover]:

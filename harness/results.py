@@ -45,6 +45,8 @@ class RunFolder:
         with _named(path / SLICES, "written"):
             self._slices = FileIO(path / SLICES, "ab")
         _lock(self._slices, path)
+        for name in (SLICES, HISTOGRAMS):
+            _drop_cut_line(path / name)
         with _named(path / HISTOGRAMS, "written"):
             self._histograms = FileIO(path / HISTOGRAMS, "ab")
         self._append(self._histograms, histogram_log.header(self._started_s).encode())
@@ -66,10 +68,7 @@ class RunFolder:
     @classmethod
     def reopen(cls, run: "StoredRun") -> Self:
         """Go on with a run: what is stored stays, but for a last line that was cut off."""
-        folder = cls(run.path, run.plan)
-        for name in (SLICES, HISTOGRAMS):
-            _drop_cut_line(run.path / name)
-        return folder
+        return cls(run.path, run.plan)
 
     def write_plan(self, plan: Plan) -> None:
         """Replace the plan, such as when conformance is known."""

@@ -65,7 +65,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ([*ONE, "--client", "ab", "--rate", "5"], "--client ab: it has no open loop; leave --rate out"),
         (
             [*ONE, "--client", "ab", "--slice", "50ms"],
-            "--slice 0.05s: ab takes turns of whole seconds; give 1s or more",
+            "--slice 0.05s: ab takes turns of whole seconds; give 1s, 2s or more",
         ),
         ([*ONE, "--client", "curl"], "'--client': 'curl' is not one of"),
         ([*ONE, "--testbed", "moon"], "'--testbed': 'moon' is not one of"),

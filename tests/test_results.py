@@ -105,6 +105,28 @@ def test_intervals_of_a_histogram_add_up(tmp_path: Path) -> None:
     assert run.histograms[key].total == 3
 
 
+def test_lines_that_were_cut_off_do_not_spoil_what_follows(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    before = load(path)
+    for name in (results.SLICES, results.HISTOGRAMS):
+        whole = (path / name).read_bytes()
+        (path / name).write_bytes(whole + whole[whole.rstrip(b"\n").rfind(b"\n") + 1 : -9])
+    assert len(load(path).notes) == 2
+    with RunFolder.reopen(load(path)) as folder:
+        folder.append_slice(before.slices[0])
+    after = load(path)
+    assert after.notes == ()
+    assert after.slices == (*before.slices, before.slices[0])
+    assert {key: one.total for key, one in after.histograms.items()} == {
+        key: one.total for key, one in before.histograms.items()
+    }
+
+
+def test_a_run_that_is_under_way_is_not_gone_on_with(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, PLAN) as folder, pytest.raises(BadInput, match="a run is under way in this folder"):
+        RunFolder.reopen(load(folder.path))
+
+
 def test_the_log_is_readable_for_others(tmp_path: Path) -> None:
     path = stored(tmp_path) / results.HISTOGRAMS
     reader = HistogramLogReader(str(path), HdrHistogram(1, LONGEST_NS, DIGITS))

@@ -1,6 +1,7 @@
 """What changed from one run to a later one: ratios to a shared reference, never absolute speeds of different days."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -184,6 +185,14 @@ def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
     """Name what the plans have that bears on the figures and is not the same."""
     plain = (("testbed", old.testbed, new.testbed), ("client", old.client, new.client))
     yield from (f"{name}: {then} then, {now} now" for name, then, now in plain if then != now)
+    for name, one, other in (("OLD", old, new), ("NEW", new, old)):
+        # Why a testbed was chosen says nothing of what it is.
+        lacks = [note for note in one.testbed_notes if note not in other.testbed_notes and not note.startswith("auto ")]
+        yield from (f"testbed of {name}: {note}" for note in lacks)
+    commands = {impl.name: impl.argv[1:] for impl in new.implementations}
+    for impl in old.implementations:
+        if impl.argv[1:] != commands.get(impl.name, impl.argv[1:]):
+            yield f"command of {impl.name}: {shlex.join(impl.argv[1:])} then, {shlex.join(commands[impl.name])} now"
     versions = {impl.name: impl.version for impl in new.implementations}
     for impl in old.implementations:
         if impl.name in versions and versions[impl.name] != impl.version:

@@ -72,9 +72,10 @@ def limits(found: "Sequence[Limit]") -> str:
     return "\n".join([table, "", *evidence])
 
 
-def outcome(*, missed: bool) -> str:
+def outcome(*, missed: bool, not_tried: Sequence[str] = ()) -> str:
     """Return the last line."""
-    return "\nSomething was missed: see above." if missed else "\nNothing was missed."
+    found = "Something was missed: see above." if missed else "Nothing was missed."
+    return f"\n{found}{' Not tried: ' + ', '.join(not_tried) + '.' if not_tried else ''}"
 
 
 def _part(title: str, rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

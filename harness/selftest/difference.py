@@ -85,7 +85,7 @@ def _run(testbed: Testbed, cell: PlannedCell, seed: int, percent: Sequence[int],
 
 def _first_told(measured: Measured, figure: Callable[[CellSummary], Estimate]) -> float | None:
     told: float | None = None
-    last = max(measured.elapsed_s)
+    last = max(measured.elapsed_s, default=0)
     for number in sorted({*range(_EVERY_ROUNDS, last, _EVERY_ROUNDS), last}):
         until = [piece for piece in measured.slices if piece.round <= number]
         cells = {one.impl: one for one in compare(measured.plan, until, {}).cells}

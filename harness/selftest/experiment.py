@@ -15,6 +15,7 @@ from harness.registry import ROOT, Implementation, find
 from harness.results import RunFolder
 from harness.run import Run
 from harness.schema import Cell, CellSummary, Plan, PlannedCell, PlannedImplementation, Schedule, Slice
+from harness.servers import ServerFailed
 from harness.testbed import Testbed
 
 TAMPERED = Path(__file__).with_name("tampered.py")
@@ -63,13 +64,14 @@ class Experiment:
                     planned, by_name, self.backend, self.testbed, folder, watch, start_clients=self.start_clients
                 ).measure()
             stored = results.load(folder.path)
+        if watch.failures:
+            raise ServerFailed(watch.failures[0])
         summary = compare(stored.plan, stored.slices, stored.histograms)
         return Measured(
             plan=stored.plan,
             slices=stored.slices,
             cells={one.impl: one for one in summary.cells},
             elapsed_s=watch.elapsed_s,
-            failures=watch.failures,
         )
 
 
@@ -83,7 +85,6 @@ class Measured:
     """By implementation."""
     elapsed_s: Mapping[int, float]
     """By round: how long after the start of the run its last slice had ended, servers' starts and all."""
-    failures: Sequence[str]
 
 
 @dataclass

@@ -1,16 +1,19 @@
 """The selftest command: A/A, planted differences, planted limits, and a table for each."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
 
 from harness.leftovers import clean_up
+from harness.loadgen import GeneratorFailed
 from harness.report import selftest as report
 from harness.schema import Cell, PlannedCell
 from harness.selftest import coverage, difference, limits
+from harness.servers import ServerFailed
+from harness.snapshot import BackendEnded
 from harness.testbed import Choice, open_testbed
 from harness.testbed.cpus import siblings
 from harness.testbed.placement import Cpus
@@ -34,6 +37,19 @@ class Request:
 
 def selftest(request: Request, output: Console, progress: Console) -> bool:
     """Try it and print a table for each part; tell whether nothing was missed. Raises BadInput."""
+    try:
+        return _try_parts(request, output, progress)
+    except (ServerFailed, GeneratorFailed, BackendEnded) as failure:
+        progress.print(f"harness: error: {failure}", highlight=False, markup=False, soft_wrap=True)
+        return False
+
+
+def _clear_away(tell: Callable[[str], None]) -> None:
+    for left in clean_up():
+        tell(f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
+
+
+def _try_parts(request: Request, output: Console, progress: Console) -> bool:
     allowed = sorted(os.sched_getaffinity(0))
 
     def place(cell: Cell) -> PlannedCell:
@@ -45,8 +61,9 @@ def selftest(request: Request, output: Console, progress: Console) -> bool:
     def show(text: str) -> None:
         output.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    clean_up()
+    _clear_away(tell)
     missed = False
+    not_tried: list[str] = []
     with open_testbed(request.testbed, with_backend=True) as testbed:
         for note in testbed.notes:
             show(note)
@@ -72,5 +89,6 @@ def selftest(request: Request, output: Console, progress: Console) -> bool:
                 named.append(limit)
             show(report.limits(named))
             missed |= not all(one.is_named for one in named if one.found)
-    show(report.outcome(missed=missed))
+            not_tried += [one.cause for one in named if not one.found]
+    show(report.outcome(missed=missed, not_tried=not_tried))
     return not missed

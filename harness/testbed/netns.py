@@ -126,8 +126,8 @@ class Netns:
                 self._forward("backend", cell.server_cpus)
         except OSError as problem:
             raise BadInput(
-                f"--testbed netns: the kernel refuses to receive packets on the CPUs of {cell.key}: "
-                f"{problem.strerror}; it takes none that are isolated (isolcpus); give others, or --testbed loopback"
+                f"--testbed netns: packets cannot be steered to the CPUs of {cell.key}: {problem.strerror or problem}; "
+                "the kernel takes none that are isolated (isolcpus); give others, or --testbed loopback"
             ) from problem
 
     def _forward(self, port: str, cpus: tuple[int, ...]) -> None:
@@ -147,7 +147,7 @@ def build(*, with_backend: bool) -> Iterator[Netns]:
         try:
             _set_sysctls(hosts)
         except OSError as problem:
-            raise CannotBuild(f"a setting cannot be changed: {problem.strerror}") from problem
+            raise CannotBuild(f"a setting cannot be changed: {problem.strerror or problem}") from problem
         notes = (_no_steering_note(built.no_steering),) if built.no_steering else ()
         backend = hosts.get("backend")
         yield Netns(hosts["client"], hosts["server"], backend, control, not built.no_steering, notes)
@@ -201,6 +201,6 @@ def _set_sysctls(hosts: dict[str, NamespaceHost]) -> None:
 
 def _no_steering_note(why: str) -> str:
     return (
-        f"no receive steering: it takes root ({why}); "
+        f"no receive steering: it takes root and a /sys that can be written ({why}); "
         "so the CPU of who sends a packet pays for much of what receiving it costs"
     )
