@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol
 
 from harness import block, plan
@@ -78,7 +79,7 @@ class CellRun:
         self._start_clients = start_clients
         self._schedule = cell.schedule
         self._done = {(piece.round, piece.phase, piece.impl) for piece in slices}
-        self._given_up = _given_up(slices)
+        self._given_up = {name for name in {piece.impl for piece in slices} if _is_given_up(slices, name)}
 
     def measure(self) -> Schedule | None:
         """Measure block after block; return the schedule, None when no server could be measured.
@@ -200,19 +201,18 @@ class CellRun:
         names = sorted(one.name for one in self._servers.implementations)
         for position, name in enumerate(order.sample(names, len(names))):
             if name in by_name and (turn.round, turn.phase, name) not in self._done:
-                measured = self._measure_slice(load, by_name[name], replace(turn, position=position))
-                if SERVER_ENDED in measured.errors or name in _given_up(self._slices):
+                self._measure_slice(load, by_name[name], replace(turn, position=position))
+                if _is_given_up(self._slices, name):
                     self._given_up.add(name)
                     contestants.remove(by_name[name])
 
-    def _measure_slice(self, load: LoadSide, contestant: Contestant, turn: Turn) -> Slice:
+    def _measure_slice(self, load: LoadSide, contestant: Contestant, turn: Turn) -> None:
         measured, latencies = load.measure(contestant, turn)
         self._keep(measured)
         if turn.phase == "load":
             key = (measured.cell, measured.impl)
             self._folder.append_histograms({(*key, kind): histogram for kind, histogram in latencies.items()})
         self._progress.slice_ends(measured)
-        return measured
 
     def _keep(self, measured: Slice) -> None:
         self._folder.append_slice(measured)
@@ -238,14 +238,12 @@ def _rate_rps(trial: Slice) -> float:
     return trial.requests * 1e9 / trial.wall_ns
 
 
-def _given_up(slices: Sequence[Slice]) -> set[str]:
-    """Name the servers that get no more slices: they ended, did not start, or were silent for too long."""
-    names = {piece.impl for piece in slices if {SERVER_ENDED, NOT_STARTED} & piece.errors.keys()}
-    for name in {piece.impl for piece in slices}:
-        last = [piece for piece in slices if piece.impl == name][-GIVEN_UP_AFTER_SLICES:]
-        if len(last) == GIVEN_UP_AFTER_SLICES and all(piece.errors and not piece.requests for piece in last):
-            names.add(name)
-    return names
+def _is_given_up(slices: Sequence[Slice], name: str) -> bool:
+    """Tell whether a server gets no more slices: it has ended, did not start, or was silent for too long."""
+    last = list(islice((piece for piece in reversed(slices) if piece.impl == name), GIVEN_UP_AFTER_SLICES))
+    if any({SERVER_ENDED, NOT_STARTED} & piece.errors.keys() for piece in last):
+        return True
+    return len(last) == GIVEN_UP_AFTER_SLICES and all(piece.errors and not piece.requests for piece in last)
 
 
 @contextmanager

@@ -64,17 +64,19 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+_external = click.option(
+    "--external", "externals", multiple=True, metavar="NAME='COMMAND'",
+    help="Also any program that takes the flags of CONTRACT.md; may repeat.",
+)  # fmt: skip
+
+
 def _implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
-    external = click.option(
-        "--external", "externals", multiple=True, metavar="NAME='COMMAND'",
-        help="Also any program that takes the flags of CONTRACT.md; may repeat.",
-    )  # fmt: skip
     impls = click.option(
         "--impls", default="all", show_default=True, metavar="NAMES",
         help="Folders of impls/, with commas between them; 'all', or 'none' for externals alone.",
     )  # fmt: skip
-    return impls(external(function))
+    return impls(_external(function))
 
 
 def _placement(function: Callable[..., int]) -> Callable[..., int]:
@@ -127,7 +129,7 @@ def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
 @click.option("--rate", "rates", type=Counts(MAX_RATE_RPS), metavar="NUMBERS",
               help="Open loop: offer so many requests/s; latency is from when each was due.")  # fmt: skip
 @_placement
-@click.option("--client", type=click.Choice(["builtin", "ab", "wrk"]), default="builtin", show_default=True,
+@click.option("--client", type=click.Choice(get_args(Client)), default="builtin", show_default=True,
               help="What makes the load; ab and wrk take turns of a second at least.")  # fmt: skip
 @click.option("--budget", type=Duration(0.1, 86400), help="Load time in all.  [default: 60s; ab, wrk: 3m]")
 @click.option("--precision", type=Percentage(0.1, 50), metavar="PERCENT",
@@ -279,8 +281,7 @@ def diff(old: Path, new: Path, reference: str | None, fail_if_slower: float | No
 @cli.command()
 @click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES",
               help="Servers to load: folders of impls/, with commas between them.")  # fmt: skip
-@click.option("--external", "externals", multiple=True, metavar="NAME='COMMAND'",
-              help="Also any program that takes the flags of CONTRACT.md; may repeat.")  # fmt: skip
+@_external
 @click.option("--clients", type=Names(tuple(WITNESSES)), help="Other load generators.  [default: those installed]")
 @click.option("--workloads", type=Names(WORKLOADS), default="short,keepalive", show_default=True,
               help="As with compare.")  # fmt: skip

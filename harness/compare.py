@@ -1,10 +1,9 @@
 """The compare command: plan, conformance, measurement, report, in this order."""
 
-import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,19 +11,18 @@ from typing import Literal
 import msgspec
 from rich.console import Console
 
-from harness import environment, plan, processes, results, resumption
+from harness import environment, hosts, plan, processes, results, resumption
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
 from harness.conformance import CASES, check_all
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
-from harness.leftovers import clean_up
 from harness.loadgen import GeneratorFailed
 from harness.loadgen.witnesses import WITNESSES
 from harness.registry import Implementation, find
+from harness.report import figures, terminal
 from harness.report import plan as plan_report
-from harness.report import terminal
 from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
 from harness.results import RunFolder, StoredRun
@@ -32,8 +30,7 @@ from harness.run import Run
 from harness.schema import Cell, Client, Plan, PlannedImplementation, Slice, Summary
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
-from harness.testbed import Choice, Testbed, open_testbed
-from harness.testbed.cpus import siblings
+from harness.testbed import Choice, Testbed
 from harness.testbed.placement import Cpus
 
 VERSION_TIMEOUT_S = 20.0
@@ -82,9 +79,9 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
     """
     _check_writable(request.json_file)
     _check_client(request.client)
-    with _testbed(request.testbed, request.cells, progress) as testbed:
+    with _opened(request.testbed, request.cells, progress) as testbed:
         planned = _plan(request, testbed)
-        _print(output, plan_report.render(planned))
+        figures.show(output, plan_report.render(planned))
         with RunFolder.create(request.out, planned) as folder:
             folder.write_environment(environment.describe(testbed.server.sysctl))
             return _carry_out(
@@ -103,14 +100,14 @@ def resume(path: Path, json_file: Path | None, output: Console, progress: Consol
     implementations = resumption.implementations(stored.plan, path)
     resumption.check_cpus(stored.plan, path)
     _check_client(stored.plan.client)
-    with _testbed(stored.plan.testbed, stored.plan.cells, progress) as testbed:
+    with _opened(stored.plan.testbed, stored.plan.cells, progress) as testbed:
         now = environment.describe(testbed.server.sysctl)
         resumption.check_machine(stored.environment, now, path)
         resumption.check_testbed(stored.plan, testbed.notes, path)
         resumption.check_versions(stored.plan, path, {one.name: _version(one) for one in implementations})
-        _print(output, plan_report.render(stored.plan))
+        figures.show(output, plan_report.render(stored.plan))
         for note in stored.notes:
-            _print(output, note)
+            figures.show(output, note)
         with RunFolder.reopen(stored) as folder:
             if not (path / results.ENVIRONMENT).exists():
                 folder.write_environment(now)
@@ -133,7 +130,7 @@ def _carry_out(
         try:
             planned = _with_conformance(planned, _check(implementations, folder, progress))
         except KeyboardInterrupt:
-            _print(output, again)
+            figures.show(output, again)
             raise
         folder.write_plan(planned)
     outcome = _measure(planned, implementations, testbed, folder, done, progress)
@@ -142,9 +139,9 @@ def _carry_out(
         after = environment.describe(testbed.server.sysctl)
         written &= _is_written(progress, lambda: folder.write_environment_after(after))
     summary = _report(results.load(folder.path), output, interrupted=outcome != "complete")
-    _print(output, f"All of it is in {folder.path}")
+    figures.show(output, f"All of it is in {folder.path}")
     if outcome != "complete":
-        _print(output, again)
+        figures.show(output, again)
     written &= _is_written(progress, lambda: results.write_json(folder.path / results.SUMMARY, summary))
     if json_file:
         results.write_json(json_file, summary)
@@ -156,7 +153,7 @@ def _is_written(progress: Console, write: Callable[[], None]) -> bool:
     try:
         write()
     except BadInput as problem:
-        _print(progress, f"harness: error: {problem}")
+        figures.show(progress, f"harness: error: {problem}")
         return False
     return True
 
@@ -167,20 +164,15 @@ def _check_client(client: Client) -> None:
         WITNESSES[client].find()
 
 
-@contextmanager
-def _testbed(name: Choice, cells: Sequence[Cell], progress: Console) -> Iterator[Testbed]:
-    """Open a testbed, after what a dead run has left was cleared away."""
-    for left in clean_up():
-        _print(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
-    with open_testbed(name, with_backend=any(cell.workload == "proxy" for cell in cells)) as testbed:
-        yield testbed
+def _opened(name: Choice, cells: Sequence[Cell], progress: Console) -> AbstractContextManager[Testbed]:
+    return hosts.opened(name, progress, with_backend=any(cell.workload == "proxy" for cell in cells))
 
 
 def show(path: Path, output: Console) -> None:
     """Print the report of a stored run, judged anew from its files. Raises BadInput."""
     stored = results.load(path)
     interrupted = stored.summary is None or stored.summary.interrupted
-    _print(output, plan_report.render(stored.plan))
+    figures.show(output, plan_report.render(stored.plan))
     _report(stored, output, interrupted=interrupted)
 
 
@@ -189,19 +181,14 @@ def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary
     summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
     changed = changes(stored.environment, stored.environment_after) if stored.environment_after else ()
     summary = msgspec.structs.replace(summary, environment_changes=changed)
-    _print(output, terminal.render(summary))
+    figures.show(output, terminal.render(summary))
     for note in stored.notes:
-        _print(output, note)
+        figures.show(output, note)
     return summary
 
 
-def _print(output: Console, text: str) -> None:
-    output.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
 def _plan(request: Request, testbed: Testbed) -> Plan:
-    allowed = sorted(os.sched_getaffinity(0))
-    cells = [request.cpus.place(cell, allowed, siblings()) for cell in request.cells]
+    cells = [hosts.place(request.cpus, cell) for cell in request.cells]
     names = [implementation.name for implementation in request.implementations]
     reference = plan.choose_reference(names, request.reference)
     return plan.make(
@@ -275,6 +262,6 @@ def _measure(
     except KeyboardInterrupt:
         return "interrupted"
     except (GeneratorFailed, BackendEnded, ServerFailed, BadInput, OSError) as failure:
-        console.print(f"harness: error: {failure}", highlight=False, markup=False, soft_wrap=True)
+        figures.show(console, f"harness: error: {failure}")
         return "broken off"
     return "complete"

@@ -4,7 +4,6 @@ One server for each implementation and workload; its clients take turns of a sec
 each with one process on each client CPU.
 """
 
-import os
 import random
 import tempfile
 from collections.abc import Sequence
@@ -14,11 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import block, measure
+from harness import block, hosts, measure
 from harness.analysis.crosscheck import BUILTIN, Crosscheck, Turn, sum_up
 from harness.block import Servers
 from harness.errors import BadInput
-from harness.leftovers import clean_up
 from harness.loadgen import GeneratorFailed, clients
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.measure import LoadSide
@@ -26,11 +24,11 @@ from harness.plan import REFERENCE
 from harness.registry import Implementation, find
 from harness.report import crosscheck as report
 from harness.report import figures
+from harness.report.figures import show
 from harness.schema import SERVER_ENDED, Cell, Client, PlannedCell, Slice, Workload
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
-from harness.testbed import Choice, open_testbed
-from harness.testbed.cpus import siblings
+from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 
 TURN_S = MIN_TURN_S
@@ -59,29 +57,25 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
     names: list[Client] = [BUILTIN, *_witnesses(request.witnesses)]
     [backend] = find(REFERENCE)
     complete = True
-    for left in clean_up():
-        _print(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
     with (
-        open_testbed(request.testbed, with_backend="proxy" in request.workloads) as testbed,
+        hosts.opened(request.testbed, progress, with_backend="proxy" in request.workloads) as testbed,
         tempfile.TemporaryDirectory(prefix="percore-crosscheck-") as folder,
     ):
         for note in testbed.notes:
-            _print(output, figures.wrap(note, report.WIDTH))
+            show(output, figures.wrap(note, figures.WIDTH))
         for implementation in request.implementations:
             servers = Servers([implementation], backend, testbed, Path(folder))
             for workload in request.workloads:
-                cell = request.cpus.place(
-                    Cell(workload, 1, request.concurrency), sorted(os.sched_getaffinity(0)), siblings()
-                )
+                cell = hosts.place(request.cpus, Cell(workload, 1, request.concurrency))
                 try:
                     found = _compare(servers, cell, names, request, progress)
                 except (GeneratorFailed, ServerFailed, BackendEnded) as failure:
-                    _print(progress, f"harness: error: {failure}")
+                    show(progress, f"harness: error: {failure}")
                     complete = False
                     continue
-                _print(output, report.render(_title(implementation, cell, request.turns), found))
+                show(output, report.render(_title(implementation, cell, request.turns), found))
                 complete &= all(comparison.finding != "no-figures" for comparison in found.comparisons)
-    _print(output, figures.wrap(report.LEGEND, report.WIDTH))
+    show(output, figures.wrap(report.LEGEND, figures.WIDTH))
     return complete
 
 
@@ -147,7 +141,3 @@ def _title(implementation: Implementation, cell: PlannedCell, turns: int) -> str
     load = f"{figures.plural(cell.concurrency, 'connection')}, {figures.plural(turns, 'turn')} of {TURN_S:g} s each"
     client_cpus = figures.plural(len(cell.generator_cpus), "client CPU")
     return f"{cell.workload.upper()} on {figures.printable(implementation.name)}: {load}, {client_cpus}"
-
-
-def _print(output: Console, text: str) -> None:
-    output.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.diff import Judged, choose_reference, compare_runs
 from harness.report import diff as diff_report
 from harness.report import explain as explain_report
+from harness.report.figures import show
 from harness.results import StoredRun
 
 
@@ -29,9 +30,9 @@ def diff(
     then, now = results.load(old), results.load(new)
     shared = choose_reference(then.plan, now.plan, reference)
     found = compare_runs(_judge(then, shared), _judge(now, shared))
-    _print(output, diff_report.render(found, fail_if_slower=fail_if_slower))
+    show(output, diff_report.render(found, fail_if_slower=fail_if_slower))
     for note in (*then.notes, *now.notes):
-        _print(output, note)
+        show(output, note)
     if json_file:
         results.write_json(json_file, found)
     return fail_if_slower is None or not any(change.is_worse_by(fail_if_slower) for change in found.changes)
@@ -41,16 +42,12 @@ def explain(run: Path, cell: str, impl: str | None, output: Console) -> None:
     """Print the evidence behind the verdicts of one cell in full. Raises BadInput for a cell that the run has not."""
     stored = results.load(run)
     summary = compare(stored.plan, stored.slices, stored.histograms)
-    _print(output, explain_report.render(stored.plan, stored.slices, summary, cell, impl))
+    show(output, explain_report.render(stored.plan, stored.slices, summary, cell, impl))
     for note in stored.notes:
-        _print(output, note)
+        show(output, note)
 
 
 def _judge(stored: StoredRun, reference: str) -> Judged:
     """Judge a run anew from its files, with ratios to ``reference``."""
     plan = msgspec.structs.replace(stored.plan, reference=reference)
     return Judged(plan, compare(plan, stored.slices, stored.histograms), stored.environment)
-
-
-def _print(output: Console, text: str) -> None:
-    output.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.crosscheck import BUILTIN, Crosscheck, Turn, Turns, sum_up
-from harness.report.crosscheck import WIDTH, render
+from harness.report.crosscheck import render
+from harness.report.figures import WIDTH
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 10

@@ -6,9 +6,9 @@ from tabulate import tabulate
 
 from harness.analysis.crosscheck import BUILTIN, ClientFigures, Comparison, Crosscheck
 from harness.report import figures
+from harness.report.figures import WIDTH
 from harness.schema import Estimate
 
-WIDTH = 120
 _NAMES = {BUILTIN: "built-in"}
 _ALIGNMENT = ("left", *["right"] * 8)
 _HEADERS = (

@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from harness.analysis.diff import Change, Diff
 from harness.report import environment, figures
-from harness.report.terminal import WIDTH
+from harness.report.figures import WIDTH
 from harness.schema import Estimate
 
 _NAME_WIDTH = 24

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from harness.analysis.evidence import Evidence, collect
 from harness.errors import BadInput
 from harness.report import figures
-from harness.report.terminal import WIDTH
+from harness.report.figures import WIDTH
 from harness.schema import CellSummary, Plan, PlannedCell, Slice, Summary
 
 _NOT_OBSERVED = "not observed"

@@ -3,8 +3,12 @@
 import textwrap
 from collections.abc import Sequence
 
+from rich.console import Console
+
 from harness.schema import Cell, Estimate
 
+WIDTH = 120
+"""The columns that reports are made for."""
 NONE = "-"
 """Stands where no claim is made."""
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}%"
@@ -61,3 +65,8 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
     rest = indent if hanging is None else hanging
     filled = textwrap.fill(text.replace(" %", _KEPT_TOGETHER), width, initial_indent=indent, subsequent_indent=rest)
     return filled.replace(_KEPT_TOGETHER, " %")
+
+
+def show(console: Console, text: str) -> None:
+    """Print a text as it is: nothing in it is markup, and no line is broken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

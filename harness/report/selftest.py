@@ -13,8 +13,6 @@ if TYPE_CHECKING:  # the report looks at what was found; it starts nothing
     from harness.selftest.difference import Difference, TimeToTell
     from harness.selftest.limits import Limit
 
-WIDTH = 120
-
 
 def ratios(found: Mapping[str, Estimate]) -> str:
     """Return the ratios of one run, in one line."""
@@ -68,7 +66,7 @@ def limits(found: "Sequence[Limit]") -> str:
         for one in found
     ]
     table = _part("PLANTED LIMITS", rows, ["planted", "expected", "verdict", ""])
-    evidence = [figures.wrap(f"{one.cause}: {one.evidence}", WIDTH, "  ", "    ") for one in found]
+    evidence = [figures.wrap(f"{one.cause}: {one.evidence}", figures.WIDTH, "  ", "    ") for one in found]
     return "\n".join([table, "", *evidence])
 
 

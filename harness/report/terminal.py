@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from harness.report import figures, tables
+from harness.report.environment import changed
+from harness.report.figures import WIDTH
 from harness.report.sentence import sentence
 from harness.schema import Cell, CellSummary, Ranking, Summary
-
-WIDTH = 120
 
 _LEGEND = (
     "Before a name stands its rank. Ranges are 95 % intervals. Ratios are to {reference}, taken within each round; a "
@@ -28,10 +28,7 @@ def render(summary: Summary) -> str:
     if summary.precision is not None:
         parts.append(figures.wrap(_precision(summary.precision, summary.precision_missed), WIDTH))
     if summary.environment_changes:
-        changes = figures.wrap(
-            f"On the machine {'; '.join(map(figures.printable, summary.environment_changes))}.", WIDTH
-        )
-        parts.append(changes)
+        parts.append(changed(summary.environment_changes, WIDTH))
     parts.append(sentence(summary, WIDTH))
     return "\n\n".join(parts) + "\n"
 

@@ -1,21 +1,20 @@
 """The selftest command: A/A, planted differences, planted limits, and a table for each."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
 
-from harness.leftovers import clean_up
+from harness import hosts
 from harness.loadgen import GeneratorFailed
+from harness.report import figures
 from harness.report import selftest as report
 from harness.schema import Cell, PlannedCell
 from harness.selftest import coverage, difference, limits
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
-from harness.testbed import Choice, open_testbed
-from harness.testbed.cpus import siblings
+from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 
 Part = Literal["same", "difference", "limits"]
@@ -40,31 +39,23 @@ def selftest(request: Request, output: Console, progress: Console) -> bool:
     try:
         return _try_parts(request, output, progress)
     except (ServerFailed, GeneratorFailed, BackendEnded) as failure:
-        progress.print(f"harness: error: {failure}", highlight=False, markup=False, soft_wrap=True)
+        figures.show(progress, f"harness: error: {failure}")
         return False
 
 
-def _clear_away(tell: Callable[[str], None]) -> None:
-    for left in clean_up():
-        tell(f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
-
-
 def _try_parts(request: Request, output: Console, progress: Console) -> bool:
-    allowed = sorted(os.sched_getaffinity(0))
-
     def place(cell: Cell) -> PlannedCell:
-        return request.cpus.place(cell, allowed, siblings())
+        return hosts.place(request.cpus, cell)
 
     def tell(text: str) -> None:
-        progress.print(text, highlight=False, markup=False, soft_wrap=True)
+        figures.show(progress, text)
 
     def show(text: str) -> None:
-        output.print(text, highlight=False, markup=False, soft_wrap=True)
+        figures.show(output, text)
 
-    _clear_away(tell)
     missed = False
     not_tried: list[str] = []
-    with open_testbed(request.testbed, with_backend=True) as testbed:
+    with hosts.opened(request.testbed, progress, with_backend=True) as testbed:
         for note in testbed.notes:
             show(note)
         if "same" in request.parts:

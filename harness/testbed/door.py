@@ -13,6 +13,8 @@ from contextlib import ExitStack
 
 import msgspec
 
+DEVICE = "eth0"
+"""What a host calls its end of a veth pair; the switch calls the other end by the host's name."""
 ANSWER_TIMEOUT_S = 10.0
 _MESSAGE_BYTES = 65536
 _MOST_DESCRIPTORS = 8

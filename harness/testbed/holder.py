@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.testbed import namespaces, steering
-from harness.testbed.door import OpenSocket, ReadSysctl, Request, SetUp, Steer, WriteSysctl
+from harness.testbed.door import DEVICE, OpenSocket, ReadSysctl, Request, SetUp, Steer, WriteSysctl
 
 PREFIX_LENGTH = 24
 _QUIET = {"net.ipv6.conf.default.addr_gen_mode": "1"}
@@ -54,7 +54,7 @@ class Holder:
         links.set_up_host(address, PREFIX_LENGTH)
         if not self._no_steering:
             try:
-                steering.check(links.HOST_DEVICE)
+                steering.check(DEVICE)
             except OSError as problem:
                 self._no_steering = str(problem.strerror)
         return self._no_steering

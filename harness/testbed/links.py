@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from pyroute2 import IPRoute, NetlinkError
 
-HOST_DEVICE = "eth0"
-"""What a host calls its end of a pair; the switch calls the other end by the host's name."""
+from harness.testbed.door import DEVICE
+
 _SWITCH = "switch"
 
 
@@ -17,7 +17,7 @@ def make_switch(holder_pids: Mapping[str, int]) -> None:
         links.link("add", ifname=_SWITCH, kind="bridge", state="up")
         [bridge] = links.link_lookup(ifname=_SWITCH)
     for host, pid in holder_pids.items():
-        peer = {"ifname": HOST_DEVICE, "net_ns_pid": pid}
+        peer = {"ifname": DEVICE, "net_ns_pid": pid}
         with _rtnetlink("making a veth pair") as links:
             links.link("add", ifname=host, kind="veth", master=bridge, state="up", peer=peer)
 
@@ -25,7 +25,7 @@ def make_switch(holder_pids: Mapping[str, int]) -> None:
 def set_up_host(address: str, prefix_length: int) -> None:
     """Bring up a host's devices, and give it its address."""
     with _rtnetlink("setting up a host") as links:
-        for name in ("lo", HOST_DEVICE):
+        for name in ("lo", DEVICE):
             [index] = links.link_lookup(ifname=name)
             links.link("set", index=index, state="up")
         links.addr("add", index=index, address=address, prefixlen=prefix_length, family=socket.AF_INET)

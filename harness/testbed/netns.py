@@ -22,12 +22,11 @@ from harness import ports, processes
 from harness.errors import BadInput
 from harness.schema import PlannedCell, TestbedName
 from harness.testbed import door
-from harness.testbed.door import Built, Door, ReadSysctl, Steer, WriteSysctl
+from harness.testbed.door import DEVICE, Built, Door, ReadSysctl, Steer, WriteSysctl
 
 ADDRESSES = {"client": "10.0.0.1", "server": "10.0.0.2", "backend": "10.0.0.3"}
 END_TIMEOUT_S = 2.0
 _ROOT = Path(__file__).resolve().parents[2]
-_DEVICE = "eth0"
 _SERVER_PORTS = range(2_000, 10_000)
 _LOCAL_PORTS = {"client": "1024 65535", "server": "10000 65535"}
 """What connections may take on their side, which for a minute keeps those that it closed: the client nearly all there
@@ -76,7 +75,7 @@ class NamespaceHost:
 
     def steer(self, cpus: tuple[int, ...]) -> None:
         """Receive on these CPUs. Raises OSError."""
-        self._door.ask(Steer(_DEVICE, cpus))
+        self._door.ask(Steer(DEVICE, cpus))
 
     def _free_port(self) -> int:
         for _ in _SERVER_PORTS:

@@ -1,0 +1,28 @@
+"""Where a command runs its servers and its load: on this machine's CPUs, on hosts of a testbed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from harness.leftovers import clean_up
+from harness.report.figures import show
+from harness.schema import Cell, PlannedCell
+from harness.testbed import Choice, Testbed, open_testbed
+from harness.testbed.cpus import siblings
+from harness.testbed.placement import Cpus
+
+
+@contextmanager
+def opened(choice: Choice, progress: Console, *, with_backend: bool) -> Iterator[Testbed]:
+    """Open a testbed, after what a dead run has left was cleared away, which is told. Raises BadInput."""
+    for left in clean_up():
+        show(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
+    with open_testbed(choice, with_backend=with_backend) as testbed:
+        yield testbed
+
+
+def place(cpus: Cpus, cell: Cell) -> PlannedCell:
+    """Place a cell on the CPUs that this process may use. Raises BadInput."""
+    return cpus.place(cell, sorted(os.sched_getaffinity(0)), siblings())
