@@ -19,7 +19,7 @@ def main() -> None:
         continued = True
 
     def wait_or_end(signals: Iterable[signal.Signals], timeout_s: float) -> object:
-        received = wait(signals, timeout_s)
+        received = None if continued else wait(signals, timeout_s)
         return SimpleNamespace(si_signo=signal.SIGTERM) if continued else received
 
     signal.signal(signal.SIGCONT, note)

@@ -58,11 +58,16 @@ def sigint_within_exchange(subject: Subject) -> None:
 
 @SECTION.case("PROC-STOP-CONT", "SIGSTOP and SIGCONT to the parent end nothing", server="own")
 def stop_and_continue(subject: Subject) -> None:
-    """Stop the parent for longer than the second after which it prints."""
+    """Stop the parent for longer than the second after which it prints.
+
+    That it goes on shows in what it prints then: on a busy machine this may take a while.
+    """
     server = subject.server
     server.send_signal(signal.SIGSTOP)
     ended = server.wait_ended(_STOPPED_S)
+    printed = server.stdout_text()
     server.send_signal(signal.SIGCONT)
+    processes.wait_until(lambda: server.wait_ended(0) or server.stdout_text() != printed, _WITHIN_S)
     if ended or server.wait_ended(_CONTINUES_S):
         raise ContractViolation("a running server after SIGSTOP and SIGCONT", f"its end, status {server.stop()}")
     subject.exchange()
