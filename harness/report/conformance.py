@@ -9,7 +9,6 @@ from typing import Final, Self
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
-from tabulate import tabulate
 
 from harness.conformance.verdict import Outcome, Verdict, together
 from harness.report import figures
@@ -72,7 +71,7 @@ def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
     outcomes = {name: {verdict.id: verdict.outcome for verdict in column} for name, column in verdicts.items()}
     first = next(iter(verdicts.values()))
     rows = [[one.id, *(_MARKS[column[one.id]] for column in outcomes.values()), one.title] for one in first]
-    parts = [tabulate(rows, headers=["obligation", *outcomes, ""], disable_numparse=True)]
+    parts = [figures.table(rows, ["obligation", *outcomes, ""])]
     for outcome, heading in (("failed", "Broken"), ("skipped", "Not checked, as this machine lacks something")):
         messages = [
             f"  {name}  {message}"

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from harness.analysis.crosscheck import BUILTIN, ClientFigures, Comparison, Crosscheck
 from harness.report import figures
 from harness.report.figures import WIDTH
@@ -32,7 +30,7 @@ def render(title: str, found: Crosscheck) -> str:
     """Return the table of one workload and the sentences."""
     comparisons = {comparison.witness: comparison for comparison in found.comparisons}
     rows = [_row(client, comparisons.get(client.client)) for client in found.figures]
-    table = tabulate(rows, _HEADERS, disable_numparse=True, colalign=_ALIGNMENT, headersalign=_ALIGNMENT)
+    table = figures.table(rows, _HEADERS, _ALIGNMENT)
     own, *others = found.figures
     pairs = zip(found.comparisons, others, strict=True)
     sentences = [figures.wrap(sentence(comparison, own, other), WIDTH, "  ", "    ") for comparison, other in pairs]
@@ -88,21 +86,14 @@ def _row(client: ClientFigures, comparison: Comparison | None) -> Sequence[str]:
     return [
         _name(client),
         figures.number(client.rate_rps, 0),
-        _cell(rate),
+        figures.NONE if rate is None else figures.ratio(rate),
         figures.number(client.rate_per_cpu_s, 0),
-        _cell(per_cpu),
+        figures.NONE if per_cpu is None else figures.ratio(per_cpu),
         f"{client.client_busy * 100:.0f} %",
         f"{client.server_busy * 100:.0f} %",
         figures.number(client.server_us_per_request, 1),
         f"{sum(client.errors.values()):,}",
     ]
-
-
-def _cell(ratio: Estimate | None) -> str:
-    if ratio is None or ratio.value is None:
-        return figures.NONE
-    decimals = figures.ratio_decimals(ratio)
-    return f"{figures.number(ratio.value, decimals)}\n{figures.interval(ratio, decimals)}"
 
 
 def _ratio(ratio: Estimate) -> str:

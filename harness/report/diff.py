@@ -3,8 +3,6 @@
 import textwrap
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from harness.analysis.diff import Change, Diff
 from harness.report import environment, figures
 from harness.report.figures import WIDTH
@@ -36,10 +34,7 @@ def render(diff: Diff, *, fail_if_slower: float | None = None) -> str:
 
 def _table(diff: Diff, cell: str) -> str:
     rows = [_row(change) for change in diff.changes if change.cell == cell]
-    table = tabulate(
-        rows, _HEADERS, tablefmt="simple", disable_numparse=True, colalign=_ALIGNMENT, headersalign=_ALIGNMENT
-    )
-    return f"{cell}: against {figures.printable(diff.reference)}\n\n{table}"
+    return f"{cell}: against {figures.printable(diff.reference)}\n\n{figures.table(rows, _HEADERS, _ALIGNMENT)}"
 
 
 def _row(change: Change) -> list[str]:
@@ -55,11 +50,8 @@ def _row(change: Change) -> list[str]:
 
 
 def _change(change: Estimate, *, in_brackets: bool) -> str:
-    if change.value is None:
-        return figures.NONE
-    decimals = figures.ratio_decimals(change)
-    value, interval = figures.number(change.value, decimals), figures.interval(change, decimals)
-    return f"({value})\n({interval})" if in_brackets else f"{value}\n{interval}"
+    text = figures.ratio(change)
+    return "\n".join(f"({line})" for line in text.split("\n")) if in_brackets and change.value is not None else text
 
 
 def _sentence(changes: Sequence[Change]) -> str:

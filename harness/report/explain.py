@@ -1,8 +1,7 @@
 """The evidence behind the verdicts of one cell, in full."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
-
-from tabulate import tabulate
 
 from harness.analysis.evidence import Evidence, collect
 from harness.errors import BadInput
@@ -183,11 +182,7 @@ def _cpu_table(cell: PlannedCell, load: Evidence) -> str:
         + [figures.per_cent(share) for share in one[1:]]
         for one in load.cpus
     ]
-    table = tabulate(
-        rows, _CPU_HEADERS, tablefmt="simple", disable_numparse=True, colalign=_CPU_ALIGNMENT,
-        headersalign=_CPU_ALIGNMENT,
-    )  # fmt: skip
-    return "\n".join(f"  {line}" for line in table.splitlines())
+    return textwrap.indent(figures.table(rows, _CPU_HEADERS, _CPU_ALIGNMENT), "  ")
 
 
 def _per_cent(share: float) -> str:

@@ -1,9 +1,10 @@
-"""Numbers, names and paragraphs as people read them."""
+"""Numbers, names, paragraphs and tables as people read them."""
 
 import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
+from tabulate import tabulate
 
 from harness.schema import Cell, Estimate
 
@@ -26,6 +27,16 @@ def interval(estimate: Estimate, decimals: int) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{number(estimate.low, decimals)}\N{EN DASH}{number(estimate.high, decimals)}"
+
+
+def estimate(known: Estimate, decimals: int) -> str:
+    """Return ``1.040`` and under it ``1.02-1.06``; NONE, over nothing, where no claim is made."""
+    return f"{number(known.value, decimals)}\n{interval(known, decimals)}"
+
+
+def ratio(known: Estimate) -> str:
+    """Return a ratio and under it its interval, with the decimals that say something; NONE where no claim is made."""
+    return NONE if known.value is None else estimate(known, ratio_decimals(known))
 
 
 def ratio_decimals(ratio: Estimate) -> int:
@@ -65,6 +76,11 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
     rest = indent if hanging is None else hanging
     filled = textwrap.fill(text.replace(" %", _KEPT_TOGETHER), width, initial_indent=indent, subsequent_indent=rest)
     return filled.replace(_KEPT_TOGETHER, " %")
+
+
+def table(rows: Sequence[Sequence[object]], headers: Sequence[str], alignment: Sequence[str] | None = None) -> str:
+    """Return a table of texts, shown as they are; ``alignment`` is ``left`` or ``right`` for each column."""
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=alignment, headersalign=alignment)
 
 
 def show(console: Console, text: str) -> None:

@@ -3,9 +3,8 @@
 import shlex
 import textwrap
 
-from tabulate import tabulate
-
 from harness.report import figures
+from harness.report.figures import WIDTH
 from harness.schema import Plan
 
 _CPU_HEADERS = ("workload", "workers", "connections", "requests/s", "server on CPU", "client on CPU", "backend on CPU")
@@ -13,7 +12,7 @@ _CPU_HEADERS = ("workload", "workers", "connections", "requests/s", "server on C
 _CPU_ALIGNMENT = ("left", "right", "right", "right", "left", "left", "left")
 
 
-def render(plan: Plan, width: int = 120) -> str:
+def render(plan: Plan) -> str:
     """Return the plan: what is compared, the cells, and how long the load takes."""
     cells = [
         [cell.workload, cell.workers, cell.concurrency, figures.number(cell.rate_rps, 0)]
@@ -25,22 +24,22 @@ def render(plan: Plan, width: int = 120) -> str:
     ]
     parts = [
         "Plan",
-        "\n".join(_contestants(plan, width)),
-        textwrap.indent(tabulate(cells, _CPU_HEADERS, tablefmt="simple", colalign=_CPU_ALIGNMENT), "  "),
-        figures.wrap(figures.printable(_testbed(plan)), width, "  "),
-        figures.wrap(_amount(plan), width, "  "),
+        "\n".join(_contestants(plan)),
+        textwrap.indent(figures.table(cells, _CPU_HEADERS, _CPU_ALIGNMENT), "  "),
+        figures.wrap(figures.printable(_testbed(plan)), WIDTH, "  "),
+        figures.wrap(_amount(plan), WIDTH, "  "),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _contestants(plan: Plan, width: int) -> list[str]:
+def _contestants(plan: Plan) -> list[str]:
     names = [
         figures.printable(impl.name) + " (reference)" * (impl.name == plan.reference) for impl in plan.implementations
     ]
     column = max(map(len, names))
     return [
         figures.wrap(
-            figures.printable(impl.version or shlex.join(impl.argv)), width, f"  {name:<{column}}  ", " " * (column + 4)
+            figures.printable(impl.version or shlex.join(impl.argv)), WIDTH, f"  {name:<{column}}  ", " " * (column + 4)
         )
         for name, impl in zip(names, plan.implementations, strict=True)
     ]

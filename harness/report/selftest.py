@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from harness.report import figures
 from harness.schema import Estimate
 
@@ -77,7 +75,7 @@ def outcome(*, missed: bool, not_tried: Sequence[str] = ()) -> str:
 
 
 def _part(title: str, rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    return f"\n{title}\n\n" + tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    return f"\n{title}\n\n{figures.table(rows, headers)}"
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tabulate import tabulate
-
 from harness.report import figures
 from harness.schema import CellSummary, Estimate, LatencyUs
 
@@ -22,7 +20,7 @@ def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], refere
     """Return the table of rates, latencies and verdicts, a row for each entry."""
     units = _Units.fitting(entries)
     rows = [_row(entry, ranks.get(entry.impl), units, reference) for entry in entries]
-    return _table(rows, units.headers(), ("left", *["right"] * 6, "left"))
+    return figures.table(rows, units.headers(), ("left", *["right"] * 6, "left"))
 
 
 def costs(entries: Sequence[CellSummary], reference: str) -> str:
@@ -34,7 +32,7 @@ def costs(entries: Sequence[CellSummary], reference: str) -> str:
         "share of\na worker",
     ]  # fmt: skip
     rows = [_cost(entry, reference) for entry in entries]
-    return _table(rows, headers, ("left", *["right"] * 7))
+    return figures.table(rows, headers, ("left", *["right"] * 7))
 
 
 def times(entries: Sequence[CellSummary]) -> str:
@@ -49,11 +47,7 @@ def times(entries: Sequence[CellSummary]) -> str:
         parts: list[LatencyUs] = [entry.connect_us, entry.first_byte_us, entry.latency_us]
         figures_us = [us for part in parts for us in (part.p50, part.p99)] + [entry.lateness_us]
         rows.append([_name(entry), *map(units.latency, figures_us)])
-    return _table(rows, headers, ("left", *["right"] * 7))
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], alignment: Sequence[str]) -> str:
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=alignment, headersalign=alignment)
+    return figures.table(rows, headers, ("left", *["right"] * 7))
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class _Units:
             rps / 1000 if self.in_thousands and rps is not None else rps
             for rps in (throughput_rps.value, throughput_rps.low, throughput_rps.high)
         )
-        return f"{figures.number(value, decimals)}\n{figures.interval(Estimate(value, low, high), decimals)}"
+        return figures.estimate(Estimate(value, low, high), decimals)
 
     def latency(self, value_us: float | None) -> str:
         if value_us is None:
@@ -121,7 +115,7 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
         _name(entry),
         f"{figures.number(cpu.total, decimals)}\n{' + '.join(split)}",
         _ratio(entry.cpu_ratio, is_reference=is_reference),
-        _estimate(fixed.cpu_us_per_request, decimals),
+        figures.estimate(fixed.cpu_us_per_request, decimals),
         _ratio(fixed.cpu_ratio, is_reference=is_reference),
         figures.NONE if segments.in_ is None else f"{segments.in_:.2f} + {figures.number(segments.out, 2)}",
         figures.number(entry.rss_bytes / _MEGABYTE, 0) if entry.rss_bytes else figures.NONE,
@@ -135,15 +129,7 @@ def _name(entry: CellSummary, mark: str = "") -> str:
     return mark + f"\n{' ' * len(mark)}".join(textwrap.wrap(figures.printable(entry.impl), _NAME_WIDTH))
 
 
-def _estimate(estimate: Estimate, decimals: int) -> str:
-    return f"{figures.number(estimate.value, decimals)}\n{figures.interval(estimate, decimals)}"
-
-
 def _ratio(ratio: Estimate, *, is_reference: bool) -> str:
-    if ratio.value is None:
-        return figures.NONE
-    if is_reference:
+    if is_reference and ratio.value is not None:
         return "reference"
-    decimals = figures.ratio_decimals(ratio)
-    tie = "tie " if ratio.holds(1.0) else ""
-    return f"{tie}{figures.number(ratio.value, decimals)}\n{figures.interval(ratio, decimals)}"
+    return ("tie " if ratio.holds(1.0) else "") + figures.ratio(ratio)
