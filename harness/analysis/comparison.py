@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis import stats, steadiness, verdicts
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.ranking import rank
-from harness.analysis.series import Series, counted_alike, gather
+from harness.analysis.series import NOTHING, Series, counted_alike, gather
 from harness.analysis.stats import ByRound
 from harness.analysis.verdicts import Load, Verdict
 from harness.schema import (
@@ -32,7 +32,6 @@ from harness.schema import (
 Latencies = Mapping[tuple[str, str, Kind], LatencyHistogram]
 """By cell key, implementation and kind."""
 
-_NONE = Series({})
 _PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
@@ -98,7 +97,7 @@ class _Field:
     @classmethod
     def of(cls, plan: Plan, cell: PlannedCell, measured: Mapping[tuple[str, str, Phase], Series]) -> "_Field":
         names = [impl.name for impl in plan.conformant]
-        found = [measured.get((cell.key, name, phase), _NONE) for phase in _PHASES for name in names]
+        found = [measured.get((cell.key, name, phase), NOTHING) for phase in _PHASES for name in names]
         alike = counted_alike(found)
         load, fixed_rate = dict(zip(names, alike, strict=False)), dict(zip(names, alike[len(names) :], strict=True))
         # An open loop offers one rate to all in every slice.
@@ -114,7 +113,7 @@ class _Field:
         return verdicts.judge(Load(self.cell, own, fixed_rate, unsteady))
 
     def _compared_with(self, impl: PlannedImplementation) -> Series:
-        return _NONE if impl.name == self.plan.reference else self.load.get(self.plan.reference, _NONE)
+        return NOTHING if impl.name == self.plan.reference else self.load.get(self.plan.reference, NOTHING)
 
     @cached_property
     def has_reference(self) -> bool:
@@ -124,7 +123,7 @@ class _Field:
 
     def summarise(self, impl: PlannedImplementation, latencies: Latencies) -> CellSummary:
         verdict = self.judge(impl)
-        own = self.load.get(impl.name, _NONE)
+        own = self.load.get(impl.name, NOTHING)
         summary = CellSummary(
             impl=impl.name,
             workload=self.cell.workload,

@@ -2,13 +2,14 @@
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
 from harness.analysis.stats import FEWEST_ROUNDS, ByRound
 from harness.schema import (
+    ClientPorts,
     CpuUse,
     CpuUsPerRequest,
     Phase,
@@ -16,6 +17,7 @@ from harness.schema import (
     PlannedCell,
     SegmentsPerRequest,
     Slice,
+    TcpCounts,
     WorkerBalance,
 )
 
@@ -103,8 +105,12 @@ class Series:
     @cached_property
     def generator_cpu_ns(self) -> tuple[int, ...]:
         """CPU time of each generator."""
-        each = zip_longest(*(piece.generator_cpu_ns for piece in self.slices.values()), fillvalue=0)
-        return tuple(sum(times) for times in each)
+        return _added_up(piece.generator_cpu_ns for piece in self.slices.values())
+
+    @cached_property
+    def worker_accepted(self) -> tuple[int, ...]:
+        """Connections that each worker accepted; empty where no slice tells."""
+        return _added_up(piece.worker_accepted for piece in self.slices.values())
 
     @cached_property
     def cpus(self) -> Mapping[int, CpuUse]:
@@ -112,23 +118,26 @@ class Series:
         found: dict[int, Counter[str]] = defaultdict(Counter)
         for piece in self.slices.values():
             for use in piece.cpus:
-                for name in CpuUse.__struct_fields__:
+                for name in _TIMES:
                     found[use.cpu][name] += getattr(use, name)
         exact = all(use.exact for piece in self.slices.values() for use in piece.cpus)
-        return {
-            cpu: CpuUse(
-                cpu=cpu,
-                span_ns=sums["span_ns"],
-                busy_ns=sums["busy_ns"],
-                exact=exact,
-                user_ns=sums["user_ns"],
-                system_ns=sums["system_ns"],
-                softirq_ns=sums["softirq_ns"],
-                idle_ns=sums["idle_ns"],
-                steal_ns=sums["steal_ns"],
-            )
-            for cpu, sums in found.items()
-        }
+        return {cpu: CpuUse(cpu=cpu, exact=exact, **sums) for cpu, sums in found.items()}
+
+    @cached_property
+    def tcp(self) -> TcpCounts | None:
+        """How far the TCP counters of the server's host moved in all slices together; None where nobody looked."""
+        seen = [piece.tcp for piece in self.slices.values() if piece.tcp is not None]
+        if not seen:
+            return None
+        return TcpCounts(**{name: sum(getattr(one, name) for one in seen) for name in TcpCounts.__struct_fields__})
+
+    @property
+    def ports_at_worst(self) -> ClientPorts | None:
+        """The most ports in TIME_WAIT and the fewest left at the end of a slice; None where nobody looked."""
+        seen = [piece.ports for piece in self.slices.values() if piece.ports is not None]
+        if not seen:
+            return None
+        return ClientPorts(time_wait=max(one.time_wait for one in seen), left=min(one.left for one in seen))
 
     @cached_property
     def others_share(self) -> float:
@@ -212,11 +221,9 @@ class Series:
 
     def segments_per_request(self) -> SegmentsPerRequest:
         """Return the TCP segments of the server's host per reply; with the client on the same host they say nothing."""
-        counts = [piece.tcp for piece in self.slices.values() if piece.tcp is not None]
-        if not counts or not self.requests:
+        if self.tcp is None or not self.requests:
             return SegmentsPerRequest()
-        sent, received = sum(each.segments_out for each in counts), sum(each.segments_in for each in counts)
-        return SegmentsPerRequest(in_=received / self.requests, out=sent / self.requests)
+        return SegmentsPerRequest(in_=self.tcp.segments_in / self.requests, out=self.tcp.segments_out / self.requests)
 
     @property
     def rss_bytes(self) -> int:
@@ -225,13 +232,15 @@ class Series:
 
     def worker_balance(self) -> WorkerBalance:
         """Return the smallest and the largest share of connections that a worker accepted."""
-        each = zip_longest(*(piece.worker_accepted for piece in self.slices.values()), fillvalue=0)
-        accepted = [sum(counts) for counts in each]
+        accepted = self.worker_accepted
         if not sum(accepted):
             return WorkerBalance()
         return WorkerBalance(min(accepted) / sum(accepted), max(accepted) / sum(accepted))
 
 
+NOTHING = Series({})
+"""What an implementation did that had no slice."""
+_TIMES = tuple(name for name in CpuUse.__struct_fields__ if name.endswith("_ns"))
 _OF_PROCESSES = ("server_user_ns", "server_system_ns")
 
 
@@ -252,6 +261,11 @@ def counted_alike(several: Iterable[Series]) -> list[Series]:
     found = list(several)
     whole = all(series.had_its_cpus_to_itself for series in found if series.slices)
     return [replace(series, counts_whole_cpus=whole) for series in found]
+
+
+def _added_up(lists: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """Add up lists of different lengths, place by place."""
+    return tuple(sum(each) for each in zip_longest(*lists, fillvalue=0))
 
 
 def _own_cpus(cell: PlannedCell) -> frozenset[int]:

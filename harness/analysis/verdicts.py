@@ -128,20 +128,18 @@ def _port_bound(load: Load) -> str | None:
     portless = load.series.errors.get(NO_LOCAL_PORT, 0)
     if portless <= MOST_PORTLESS_SHARE * load.series.requests:
         return None
-    ports = [piece.ports for piece in load.series.slices.values() if piece.ports is not None]
-    left = f"; at worst {min(each.left for each in ports):,} ports left" if ports else ""
-    waiting = f", {max(each.time_wait for each in ports):,} in TIME_WAIT" if ports else ""
-    return f"{portless:,} connections found no local port, beside {load.series.requests:,} replies{left}{waiting}"
+    worst = load.series.ports_at_worst
+    ports = f"; at worst {worst.left:,} ports left, {worst.time_wait:,} in TIME_WAIT" if worst else ""
+    return f"{portless:,} connections found no local port, beside {load.series.requests:,} replies{ports}"
 
 
 def _backlog_drop(load: Load) -> str | None:
-    counts = [piece.tcp for piece in load.series.slices.values() if piece.tcp is not None]
-    overflows, drops = sum(each.listen_overflows for each in counts), sum(each.listen_drops for each in counts)
-    if drops <= MOST_DROPS_SHARE * load.series.requests:
+    counts = load.series.tcp
+    if counts is None or counts.listen_drops <= MOST_DROPS_SHARE * load.series.requests:
         return None
     return (
-        f"listening sockets dropped {drops:,} connections, {overflows:,} of them because the accept queue was full, "
-        f"beside {load.series.requests:,} replies"
+        f"listening sockets dropped {counts.listen_drops:,} connections, {counts.listen_overflows:,} of them because "
+        f"the accept queue was full, beside {load.series.requests:,} replies"
     )
 
 

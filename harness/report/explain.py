@@ -3,11 +3,12 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from harness.analysis.evidence import Evidence, collect
+from harness.analysis.evidence import Evidence
+from harness.analysis.series import NOTHING, Series, gather
 from harness.errors import BadInput
 from harness.report import figures
 from harness.report.figures import WIDTH
-from harness.schema import CellSummary, Plan, PlannedCell, Slice, Summary
+from harness.schema import CellSummary, ClientPorts, Plan, PlannedCell, Slice, Summary, TcpCounts
 
 _NOT_OBSERVED = "not observed"
 _LABEL_WIDTH = 20
@@ -28,10 +29,11 @@ def render(plan: Plan, slices: Sequence[Slice], summary: Summary, cell: str, imp
     if not entries:
         names = ", ".join(figures.printable(one.name) for one in plan.implementations)
         raise BadInput(f"--impl {impl}: did not take part; these did: {names}")
+    measured = gather(plan, slices)
     parts = [_heading(plan, planned)]
     for entry in entries:
-        load = collect(slices, planned.key, entry.impl, "load")
-        fixed = collect(slices, planned.key, entry.impl, "fixed-rate")
+        load = Evidence(measured.get((planned.key, entry.impl, "load"), NOTHING))
+        fixed = Evidence(measured.get((planned.key, entry.impl, "fixed-rate"), NOTHING))
         lines = [_line(label, text) for label, text in _lines(plan, planned, entry, load, fixed)]
         parts.append("\n".join([figures.printable(entry.impl), *lines]))
         if load.cpus:
@@ -69,18 +71,18 @@ def _lines(
         yield "at a fixed rate", _fixed_rate(fixed)
     if not load.slices:
         return
-    yield "errors", ", ".join(f"{count:,} {kind}" for kind, count in load.errors.items()) or "none"
+    yield "errors", ", ".join(f"{count:,} {kind}" for kind, count in load.series.errors.items()) or "none"
     yield "rates of the rounds", _rates(load)
     yield "server's processes", _server(cell, load)
     yield "generators", _generators(cell, load)
     if cell.backend_cpus:
         yield "backend", _backend(cell, load)
     yield "context switches", _context_switches(load)
-    yield "TCP segments", _segments(plan, load)
-    yield "listen queue", _listen_queue(load)
-    yield "client's ports", _ports(load)
-    yield "resident memory", f"{load.most_rss_bytes / _MIB:,.1f} MiB at most" if load.most_rss_bytes else _NOT_OBSERVED
-    yield "accepted by workers", _workers(load)
+    yield "TCP segments", _segments(plan, load.series)
+    yield "listen queue", _listen_queue(load.series.tcp)
+    yield "client's ports", _ports(load.series.ports_at_worst)
+    yield "resident memory", _memory(load.series.rss_bytes)
+    yield "accepted by workers", _workers(load.series.worker_accepted)
 
 
 def _measured(load: Evidence) -> str:
@@ -89,15 +91,16 @@ def _measured(load: Evidence) -> str:
     lengths_ms = sorted({piece.slice_s * _MS_PER_S for piece in load.slices})
     length = f"{lengths_ms[0]:.0f}" if len(lengths_ms) == 1 else f"{lengths_ms[0]:.0f} to {lengths_ms[-1]:.0f}"
     rounds, blocks = figures.plural(len(load.slices), "round"), figures.plural(load.blocks, "block")
-    return f"{rounds} in {blocks}, a slice of {length} ms in each; {load.requests:,} correct replies"
+    return f"{rounds} in {blocks}, a slice of {length} ms in each; {load.series.requests:,} correct replies"
 
 
 def _fixed_rate(fixed: Evidence) -> str:
+    series = fixed.series
     rates = sorted({piece.rate_rps for piece in fixed.slices if piece.rate_rps})
-    cpu_us = f"{fixed.server_cpu_ns / fixed.requests / _NS_PER_US:,.1f}" if fixed.requests else figures.NONE
+    cpu_us = f"{series.server_cpu_ns / series.requests / _NS_PER_US:,.1f}" if series.requests else figures.NONE
     return (
         f"{figures.plural(len(fixed.slices), 'slice')} at {' and '.join(f'{rate:,}' for rate in rates)} requests/s: "
-        f"{cpu_us} µs of the processes' CPU time per request, {figures.plural(sum(fixed.errors.values()), 'error')}"
+        f"{cpu_us} µs of the processes' CPU time per request, {figures.plural(sum(series.errors.values()), 'error')}"
     )
 
 
@@ -115,15 +118,15 @@ def _rates(load: Evidence) -> str:
 def _server(cell: PlannedCell, load: Evidence) -> str:
     share = load.server_user_share
     split = "" if share is None else f", {_per_cent(share)} of it user, {_per_cent(1 - share)} system"
-    return f"{_per_cent(load.busy(load.server_cpu_ns, cell.workers))} of a worker's CPU{split}"
+    return f"{_per_cent(load.busy(load.series.server_cpu_ns, cell.workers))} of a worker's CPU{split}"
 
 
 def _generators(cell: PlannedCell, load: Evidence) -> str:
-    if not load.generator_cpu_ns:
+    if not load.series.generator_cpu_ns:
         return _NOT_OBSERVED
-    names = [f"CPU {cpu}" for cpu in cell.generator_cpus[: len(load.generator_cpu_ns)]]
-    names += ["one more"] * (len(load.generator_cpu_ns) - len(names))
-    shares = (_per_cent(load.busy(time_ns, 1)) for time_ns in load.generator_cpu_ns)
+    names = [f"CPU {cpu}" for cpu in cell.generator_cpus[: len(load.series.generator_cpu_ns)]]
+    names += ["one more"] * (len(load.series.generator_cpu_ns) - len(names))
+    shares = (_per_cent(load.busy(time_ns, 1)) for time_ns in load.series.generator_cpu_ns)
     return ", ".join(f"{share} of {name}" for name, share in zip(names, shares, strict=True))
 
 
@@ -132,43 +135,42 @@ def _backend(cell: PlannedCell, load: Evidence) -> str:
     rate = _NOT_OBSERVED
     if alone:
         rate = " to ".join(f"{rate:,}" for rate in dict.fromkeys((min(alone), max(alone)))) + " requests/s"
-    busy = _per_cent(load.busy(load.backend_cpu_ns, len(cell.backend_cpus)))
+    busy = _per_cent(load.busy(load.series.backend_cpu_ns, len(cell.backend_cpus)))
     return f"{busy} of its CPUs; without a server between: {rate}"
 
 
 def _context_switches(load: Evidence) -> str:
-    if load.context_switches is None or not load.requests:
+    if load.context_switches is None or not load.series.requests:
         return _NOT_OBSERVED
-    voluntary, involuntary = (count / load.requests for count in load.context_switches)
+    voluntary, involuntary = (count / load.series.requests for count in load.context_switches)
     return f"{voluntary:.3f} voluntary and {involuntary:.3f} involuntary per request"
 
 
-def _segments(plan: Plan, load: Evidence) -> str:
-    received, sent = load.tcp("segments_in"), load.tcp("segments_out")
-    if received is None or sent is None or not load.requests:
+def _segments(plan: Plan, series: Series) -> str:
+    counts, segments = series.tcp, series.segments_per_request()
+    if counts is None or segments.in_ is None:
         return _NOT_OBSERVED
     both = " (both sides and the backend, which loopback counts as one)" if plan.testbed == "loopback" else ""
-    return (
-        f"{received / load.requests:.2f} in and {sent / load.requests:.2f} out per request{both}; "
-        f"{load.tcp('retransmitted'):,} retransmitted"
-    )
+    return f"{segments.in_:.2f} in and {segments.out:.2f} out per request{both}; {counts.retransmitted:,} retransmitted"
 
 
-def _listen_queue(load: Evidence) -> str:
-    overflows, drops = load.tcp("listen_overflows"), load.tcp("listen_drops")
-    if overflows is None or drops is None:
+def _listen_queue(counts: TcpCounts | None) -> str:
+    if counts is None:
         return _NOT_OBSERVED
-    return f"{figures.plural(overflows, 'overflow')}, {figures.plural(drops, 'drop')}"
+    return f"{figures.plural(counts.listen_overflows, 'overflow')}, {figures.plural(counts.listen_drops, 'drop')}"
 
 
-def _ports(load: Evidence) -> str:
-    if load.most_time_wait is None or load.fewest_ports_left is None:
+def _ports(worst: ClientPorts | None) -> str:
+    if worst is None:
         return _NOT_OBSERVED
-    return f"at most {load.most_time_wait:,} in TIME_WAIT, at least {load.fewest_ports_left:,} left"
+    return f"at most {worst.time_wait:,} in TIME_WAIT, at least {worst.left:,} left"
 
 
-def _workers(load: Evidence) -> str:
-    accepted = load.worker_accepted
+def _memory(most_bytes: int) -> str:
+    return f"{most_bytes / _MIB:,.1f} MiB at most" if most_bytes else _NOT_OBSERVED
+
+
+def _workers(accepted: Sequence[int]) -> str:
     if not sum(accepted):
         return _NOT_OBSERVED
     shares = (f"{index}: {_per_cent(count / sum(accepted))}" for index, count in enumerate(accepted))
