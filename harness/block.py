@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import ports
-from harness.measure import Contestant, LoadSide, Turn
+from harness.measure import Contestant, LoadSide, Turn, rate_rps
 from harness.registry import Implementation
 from harness.schema import PlannedCell
 from harness.servers import Server, ServerFailed
@@ -97,6 +97,4 @@ def own_rate_rps(load: LoadSide, backend: Contestant, slice_s: float) -> int:
     """Measure what the backend does by itself, with the generators and the connections of the cell; 0 where nothing."""
     for _warm_up_first in range(2):
         trial, _ = load.measure(backend, Turn(slice_s=slice_s))
-    if trial.window_ns:
-        return round(trial.window_requests / trial.window_ns * 1e9)
-    return round(trial.requests / trial.wall_ns * 1e9) if trial.wall_ns else 0
+    return round(rate_rps(trial))

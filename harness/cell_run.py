@@ -18,7 +18,7 @@ from harness.analysis.comparison import is_within
 from harness.block import Block, Servers
 from harness.loadgen import clients
 from harness.loadgen.clients import Client
-from harness.measure import Contestant, LoadSide, Turn, ephemeral_ports, unmeasured
+from harness.measure import Contestant, LoadSide, Turn, ephemeral_ports, rate_rps, unmeasured
 from harness.registry import Implementation
 from harness.results import RunFolder
 from harness.schema import NOT_STARTED, SERVER_ENDED, Cell, Phase, Plan, PlannedCell, Schedule, Slice
@@ -167,7 +167,7 @@ class CellRun:
 
         In short slices of a slow server ramp and drain would be most of it (DESIGN.md, "Why slices").
         """
-        rates_rps = [_rate_rps(trial) for trial in trials if trial.requests]
+        rates_rps = [rate_rps(trial) for trial in trials if trial.requests]
         offered_rps = self._cell.rate_rps
         slowest_rps = min([*rates_rps, *([] if offered_rps is None else [offered_rps])], default=None)
         slice_s = self._plan.slice_s
@@ -229,13 +229,6 @@ class CellRun:
         if schedule is None or precision is None or not plan.looks_at_precision(schedule.block_of(number)):
             return False
         return is_within(self._plan, self._cell, self._slices, precision)
-
-
-def _rate_rps(trial: Slice) -> float:
-    """Return the rate without ramp and late replies, where one can be told."""
-    if trial.window_ns:
-        return trial.window_requests * 1e9 / trial.window_ns
-    return trial.requests * 1e9 / trial.wall_ns
 
 
 def _is_given_up(slices: Sequence[Slice], name: str) -> bool:

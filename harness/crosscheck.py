@@ -127,7 +127,7 @@ def _compare(
 
 def _turn(measured: Slice, cell: PlannedCell) -> Turn:
     return Turn(
-        rate_rps=measured.window_requests / measured.window_ns * 1e9 if measured.window_ns else 0.0,
+        rate_rps=measured.window_rps,
         requests=measured.requests,
         errors=measured.errors,
         wall_ns=measured.wall_ns,

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.environment_schema import Environment
 from harness.registry import ROOT
 from harness.schema import SCHEMA
+from harness.testbed import cpus, sysctl
 
 _CPU = Path("/sys/devices/system/cpu")
 _SYSCTLS = (
@@ -101,23 +102,12 @@ def kernel_options(command_line: str) -> dict[str, str]:
 
 def summarise(governors: Mapping[int, str]) -> str | None:
     """Return what the CPUs have in common, or who has what; None where there is nothing."""
-    cpus: dict[str, list[int]] = {}
+    by_governor: dict[str, list[int]] = {}
     for cpu in sorted(governors):
-        cpus.setdefault(governors[cpu], []).append(cpu)
-    if len(cpus) <= 1:
-        return next(iter(cpus), None)
-    return ", ".join(f"{governor} (CPU {_ranges(numbers)})" for governor, numbers in cpus.items())
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Return ``0-3,5`` for 0, 1, 2, 3 and 5."""
-    spans: list[tuple[int, int]] = []
-    for number in numbers:
-        if spans and spans[-1][1] == number - 1:
-            spans[-1] = (spans[-1][0], number)
-        else:
-            spans.append((number, number))
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+        by_governor.setdefault(governors[cpu], []).append(cpu)
+    if len(by_governor) <= 1:
+        return next(iter(by_governor), None)
+    return ", ".join(f"{governor} (CPU {cpus.write(numbers)})" for governor, numbers in by_governor.items())
 
 
 def _governors() -> dict[int, str]:
@@ -191,7 +181,7 @@ def _sysctl(name: str, read: Callable[[str], str] | None) -> str | None:
     if read is not None:
         with suppress(OSError):
             return read(name)
-    return _read(f"/proc/sys/{name.replace('.', '/')}")
+    return _read(sysctl.path(name))
 
 
 def _revision() -> tuple[str | None, bool | None]:

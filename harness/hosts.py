@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.leftovers import clean_up
 from harness.report.figures import show
 from harness.schema import Cell, PlannedCell
-from harness.testbed import Choice, Testbed, open_testbed
+from harness.testbed import Choice, Testbed, open_testbed, placement
 from harness.testbed.cpus import siblings
 from harness.testbed.placement import Cpus
 
@@ -25,4 +25,11 @@ def opened(choice: Choice, progress: Console, *, with_backend: bool) -> Iterator
 
 def place(cpus: Cpus, cell: Cell) -> PlannedCell:
     """Place a cell on the CPUs that this process may use. Raises BadInput."""
-    return cpus.place(cell, sorted(os.sched_getaffinity(0)), siblings())
+    return placement.place(
+        cell,
+        sorted(os.sched_getaffinity(0)),
+        server_cpus=cpus.server,
+        client_cpus=cpus.client,
+        backend_cpus=cpus.backend,
+        siblings=siblings(),
+    )

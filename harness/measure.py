@@ -117,11 +117,10 @@ class LoadSide:
         return measured, load.latencies
 
     def _subject(self, contestant: Contestant) -> Subject:
-        cell = self.cell
         return Subject(
             server_pids=contestant.pids,
             backend_pids=self.backend_pids,
-            cpus=sorted({*cell.server_cpus, *cell.generator_cpus, *cell.backend_cpus}),
+            cpus=self.cell.cpus,
             server_net=self.testbed.server.proc_net,
         )
 
@@ -200,6 +199,11 @@ class _Load:
                 latencies[kind] = LatencyHistogram()
                 latencies[kind].record(joined[measured])
         return cls(started_ns, ended_ns, requests, of_rate, errors, latencies)
+
+
+def rate_rps(trial: Slice) -> float:
+    """Return what a slice had a second: without ramp and late replies, where that can be told."""
+    return trial.window_rps or (trial.requests * _NS_PER_S / trial.wall_ns if trial.wall_ns else 0.0)
 
 
 def unmeasured(cell: Cell, name: str, turn: Turn, why: str) -> Slice:

@@ -66,6 +66,6 @@ def check_cpus(plan: Plan, run: Path) -> None:
     """Raise BadInput when a CPU of the plan may not be used."""
     allowed = os.sched_getaffinity(0)
     for cell in plan.cells:
-        missing = sorted({*cell.server_cpus, *cell.generator_cpus, *cell.backend_cpus} - allowed)
+        missing = [cpu for cpu in cell.cpus if cpu not in allowed]
         if missing:
             raise BadInput(f"--resume {run}: {cell.key} needs CPU {missing[0]}, which this process may not use; {_NEW}")

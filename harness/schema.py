@@ -29,6 +29,7 @@ Client = Literal["builtin", "ab", "wrk"]
 TestbedName = Literal["loopback", "netns"]
 Phase = Literal["load", "fixed-rate"]
 """``load``: what the cell asks for. ``fixed-rate``: open loop, the same for all, well below what the slowest can do."""
+_NS_PER_S = 1_000_000_000
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -76,10 +77,20 @@ class PlannedCell(Cell, frozen=True, kw_only=True):
     """Null until the cell begins."""
 
     @property
+    def roles(self) -> dict[str, tuple[int, ...]]:
+        """The CPUs of each role that there is: ``server``, ``generator`` and ``backend``."""
+        roles = {"server": self.server_cpus, "generator": self.generator_cpus, "backend": self.backend_cpus}
+        return {name: cpus for name, cpus in roles.items() if cpus}
+
+    @property
+    def cpus(self) -> list[int]:
+        """All of them, in order, each once."""
+        return sorted(set().union(*self.roles.values()))
+
+    @property
     def shared_cpus(self) -> frozenset[int]:
-        """The CPUs that two of server, client and backend have to share."""
-        sides = [frozenset(cpus) for cpus in (self.server_cpus, self.generator_cpus, self.backend_cpus)]
-        return frozenset().union(*(one & other for one, other in combinations(sides, 2)))
+        """The CPUs that two roles have to share."""
+        return frozenset().union(*({*one} & {*other} for one, other in combinations(self.roles.values(), 2)))
 
 
 class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +240,11 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that each worker has told of since the slice before (STAT-VERBOSE, so once a second)."""
     backend_rps: Count = 0
     """What the same generators got from the backend without a server between, at the begin of the block."""
+
+    @property
+    def window_rps(self) -> float:
+        """Requests per second of the part that counts for the rate; 0 where that is too short to tell one."""
+        return self.window_requests * _NS_PER_S / self.window_ns if self.window_ns else 0.0
 
 
 class Estimate(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from harness.selftest.experiment import PLAIN
 from harness.selftest.experiment import tampered as plant
 from harness.selftest.limits import Limit
 from harness.servers import Server
-from harness.testbed import open_testbed
+from harness.testbed import open_testbed, placement
 from harness.testbed.placement import Cpus
 
 ONE = Estimate(1.0, 0.98, 1.02)
@@ -32,7 +32,7 @@ UNTRIED = Limit("too few ports", verdicts.PORT_BOUND, "", "not tried: on loopbac
 
 
 def place(cell: Cell) -> PlannedCell:
-    return Cpus().place(cell, sorted(os.sched_getaffinity(0)), {})
+    return placement.place(cell, sorted(os.sched_getaffinity(0)))
 
 
 @pytest.mark.parametrize(("runs", "fewest"), [(1, 0), (10, 7), (40, 34), (100, 89), (1000, 933)])

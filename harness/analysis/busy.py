@@ -20,10 +20,8 @@ class Busy:
 
     @property
     def sides(self) -> dict[str, Sequence[int]]:
-        """The CPUs of each side that there is."""
-        cell = self.cell
-        sides = {"server": cell.server_cpus, "client": cell.generator_cpus, "backend": cell.backend_cpus}
-        return {name: cpus for name, cpus in sides.items() if cpus}
+        """The CPUs of each side that there is; that of the generators is the client."""
+        return {"client" if role == "generator" else role: cpus for role, cpus in self.cell.roles.items()}
 
     @property
     def server(self) -> float:

@@ -205,8 +205,7 @@ def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
 
 
 def _places(cell: PlannedCell) -> str:
-    sides = (("server", cell.server_cpus), ("generator", cell.generator_cpus), ("backend", cell.backend_cpus))
-    return ", ".join(f"{name} {' '.join(map(str, cpus))}" for name, cpus in sides if cpus) or "any"
+    return ", ".join(f"{role} {' '.join(map(str, cpus))}" for role, cpus in cell.roles.items()) or "any"
 
 
 def _cells(plan: Plan) -> str:

@@ -33,7 +33,6 @@ LEAST_OF_RATE = 0.95
 
 What is due in a slice scatters with the root of its number; over a run that is less than a per cent or two."""
 
-_NS_PER_S = 1_000_000_000
 _NS_PER_US = 1000
 
 
@@ -54,11 +53,7 @@ class Series:
     @cached_property
     def rates_rps(self) -> ByRound:
         """Requests per second of each round that has a rate."""
-        return {
-            n: piece.window_requests * _NS_PER_S / piece.window_ns
-            for n, piece in self.slices.items()
-            if piece.window_requests and piece.window_ns
-        }
+        return {n: piece.window_rps for n, piece in self.slices.items() if piece.window_rps}
 
     @cached_property
     def cpu_us(self) -> ByRound:

@@ -53,8 +53,7 @@ def find_cell(plan: Plan, text: str) -> PlannedCell:
 
 
 def _heading(plan: Plan, cell: PlannedCell) -> str:
-    sides = (("server", cell.server_cpus), ("generator", cell.generator_cpus), ("backend", cell.backend_cpus))
-    places = [f"{name} on CPU {' '.join(map(str, cpus))}" for name, cpus in sides if cpus]
+    places = [f"{role} on CPU {' '.join(map(str, cpus))}" for role, cpus in cell.roles.items()]
     return figures.wrap(f"{cell.key}: {figures.load(cell)}; {', '.join([plan.testbed, *places])}", WIDTH, hanging="  ")
 
 
@@ -178,9 +177,8 @@ def _workers(accepted: Sequence[int]) -> str:
 
 
 def _cpu_table(cell: PlannedCell, load: Evidence) -> str:
-    roles = (("server", cell.server_cpus), ("generator", cell.generator_cpus), ("backend", cell.backend_cpus))
     rows = [
-        [str(one.cpu), ", ".join(name for name, cpus in roles if one.cpu in cpus) or figures.NONE]
+        [str(one.cpu), ", ".join(role for role, cpus in cell.roles.items() if one.cpu in cpus) or figures.NONE]
         + [figures.per_cent(share) for share in one[1:]]
         for one in load.cpus
     ]

@@ -4,9 +4,8 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
-from harness.testbed import namespaces, steering
+from harness.testbed import namespaces, steering, sysctl
 from harness.testbed.door import DEVICE, OpenSocket, ReadSysctl, Request, SetUp, Steer, WriteSysctl
 
 PREFIX_LENGTH = 24
@@ -27,8 +26,8 @@ class Holder:
             # Then /sys shows the devices of another namespace, and is not to be touched.
             self._no_steering = str(problem.strerror)
         for name, value in _QUIET.items():
-            if _sysctl(name).exists():  # not in a kernel without IPv6
-                _sysctl(name).write_text(value)
+            if sysctl.path(name).exists():  # not in a kernel without IPv6
+                sysctl.path(name).write_text(value)
 
     def carry_out(self, request: Request, stack: ExitStack) -> tuple[str, Sequence[int]]:
         """Do what is asked for; see ``door.CarryOut``."""
@@ -36,9 +35,9 @@ class Holder:
             case OpenSocket(family):
                 return "", [stack.enter_context(socket.socket(family, socket.SOCK_STREAM)).fileno()]
             case ReadSysctl(name):
-                return " ".join(_sysctl(name).read_text().split()), []
+                return sysctl.read(name), []
             case WriteSysctl(name, value):
-                _sysctl(name).write_text(value)
+                sysctl.path(name).write_text(value)
             case Steer(device, cpus):
                 if self._no_steering:
                     raise OSError(errno.EPERM, self._no_steering)
@@ -58,7 +57,3 @@ class Holder:
             except OSError as problem:
                 self._no_steering = str(problem.strerror)
         return self._no_steering
-
-
-def _sysctl(name: str) -> Path:
-    return Path("/proc/sys", *name.split("."))

@@ -13,6 +13,7 @@ from typing import Literal
 
 from harness import ports
 from harness.schema import PlannedCell, TestbedName
+from harness.testbed import sysctl
 
 __all__ = ["HOST", "Loopback"]
 
@@ -35,7 +36,7 @@ class _ThisMachine:
         return socket.socket(family, socket.SOCK_STREAM)
 
     def sysctl(self, name: str) -> str:
-        return " ".join(Path("/proc/sys", *name.split(".")).read_text().split())
+        return sysctl.read(name)
 
     def set_sysctl(self, name: str, value: str) -> None:
         raise OSError(errno.EPERM, f"{name}={value}: this machine's own settings are left as they are")

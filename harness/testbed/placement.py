@@ -28,17 +28,6 @@ class Cpus:
     client: Collection[int] | None = None
     backend: Collection[int] | None = None
 
-    def place(self, cell: Cell, allowed: Collection[int], siblings: Siblings) -> PlannedCell:
-        """Place a cell, as the function of that name does. Raises BadInput."""
-        return place(
-            cell,
-            allowed,
-            server_cpus=self.server,
-            client_cpus=self.client,
-            backend_cpus=self.backend,
-            siblings=siblings,
-        )
-
 
 def place(
     cell: Cell,
