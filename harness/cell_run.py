@@ -16,8 +16,7 @@ from typing import Protocol
 from harness import block, plan
 from harness.analysis.comparison import is_within
 from harness.block import Block, Servers
-from harness.loadgen import clients
-from harness.loadgen.clients import Client
+from harness.loadgen import Client, clients
 from harness.measure import Contestant, LoadSide, Turn, ephemeral_ports, rate_rps, unmeasured
 from harness.registry import Implementation
 from harness.results import RunFolder

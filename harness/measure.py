@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from harness import observe
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.window import Window, window
-from harness.loadgen import Counted, Job, Outcome
-from harness.loadgen.clients import Client
+from harness.loadgen import Client, Counted, Job, Outcome
 from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
 from harness.snapshot import Snapshot, Subject
 from harness.testbed import Testbed

@@ -1,6 +1,7 @@
 """What makes the load: processes that run one job at a time, each on its CPU, and the harness's end of their pipes."""
 
-from harness.loadgen.control import Generator, GeneratorFailed
+from harness.loadgen.client import Client, GeneratorFailed
+from harness.loadgen.control import Generator
 from harness.loadgen.messages import Counted, Job, Outcome
 
-__all__ = ["Counted", "Generator", "GeneratorFailed", "Job", "Outcome"]
+__all__ = ["Client", "Counted", "Generator", "GeneratorFailed", "Job", "Outcome"]

@@ -6,11 +6,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from harness.loadgen.client import Client
 from harness.loadgen.messages import Job, Measured, Outcome, Proceed, frame, read_payload
 
 if TYPE_CHECKING:
@@ -23,31 +23,16 @@ STOP_TIMEOUT_S = 2.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class GeneratorFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
-    """A generator process ended by itself, or gave no outcome in time. What it said is on standard error."""
+class Generator(Client):
+    """A generator process, which runs job after job."""
 
-
-class Generator:
-    """A generator process; as a context manager it runs inside of it, and does not stay behind."""
+    program = "the load generator"
 
     def __init__(self, cpu: int | None, host: "Host | None" = None, *, slowed_by: float = 0.0) -> None:
-        """``cpu`` is where it is to run; None leaves that to the kernel. ``host`` is where it connects from.
-
-        ``slowed_by`` is a share of its CPU time that it is to take more, for the self test.
-        """
-        self._cpu = cpu
+        """``slowed_by`` is a share of its CPU time that it is to take more, for the self test."""
+        super().__init__(cpu, host)
         self._slowed_by = slowed_by
-        self._host = host
         self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def pid(self) -> int:
@@ -71,25 +56,13 @@ class Generator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
-            namespace_pid=self._host.holder_pid if self._host else None,
+            namespace_pid=self._namespace_pid(),
         )
         try:
             self._receive(START_TIMEOUT_S)
         except BaseException:
             self.stop()
             raise
-
-    def run(self, job: Job, timeout_s: float) -> Outcome:
-        """Run a job from its first step to its last. Raises GeneratorFailed when there is no outcome in time."""
-        self.prepare(job)
-        self.wait_prepared(timeout_s)
-        self.begin()
-        outcome = self.receive(timeout_s)
-        self.finish()
-        return outcome
-
-    # The steps of a job, for who has to do something between them. Each raises GeneratorFailed when the process has
-    # ended, and those that wait, when their time is over.
 
     def prepare(self, job: Job) -> None:
         """Let it open the connections that are open before the job's time begins."""
@@ -150,10 +123,6 @@ class Generator:
         if payload is None:
             raise self._failed("has ended")
         return payload
-
-    def _failed(self, what: str) -> GeneratorFailed:
-        cpu = "" if self._cpu is None else f" on CPU {self._cpu}"
-        return GeneratorFailed(f"the load generator{cpu} {what}")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

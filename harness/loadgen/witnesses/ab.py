@@ -19,8 +19,8 @@ import os
 import re
 from pathlib import Path
 
+from harness.loadgen.client import GeneratorFailed
 from harness.loadgen.connections import CONNECT, TIMEOUT, WRONG_REPLY
-from harness.loadgen.control import GeneratorFailed
 from harness.loadgen.messages import Job
 from harness.loadgen.witnesses.base import NOT_KEPT, STATUS, Printed, Tally, Witness, seconds, url
 from harness.schema import NO_LOCAL_PORT

@@ -11,20 +11,20 @@ import signal
 import subprocess
 import tempfile
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import ClassVar
 
 import numpy as np
 
 from harness import ports, processes
 from harness.errors import BadInput
-from harness.loadgen.control import START_TIMEOUT_S, GeneratorFailed
+from harness.loadgen.client import Client
 from harness.loadgen.messages import Counted, Job, Outcome
 from harness.observe import cpu_time
+from harness.testbed.host import Host
 
 MIN_TURN_S = 1.0
 """The programs take whole seconds only."""
@@ -37,14 +37,6 @@ NOT_KEPT = "not kept"
 # A connection takes a descriptor, and the soft limit is often 1024: the shell raises it to the hard one.
 _HELD = 'ulimit -S -n "$(ulimit -H -n)"; kill -s STOP $$; exec "$@"'
 _STOPPED_OR_ENDED = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
-
-
-class Host(Protocol):
-    """Where processes are started."""
-
-    @property
-    def holder_pid(self) -> int | None:
-        """A process of the network namespace that they shall be in; None stands for the harness's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +69,21 @@ class Tally:
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
-class Witness(ABC):
-    """A program in the place of a generator process; as a context manager nothing of it stays behind."""
+class Witness(Client):
+    """A program in the place of a generator process: another process for each job."""
 
-    program: ClassVar[str]
     package: ClassVar[str]
     """The Debian package that holds it."""
 
     def __init__(self, cpu: int | None, host: Host | None = None) -> None:
-        """``cpu`` is where it is to run; None leaves that to the kernel."""
-        self._cpu = cpu
-        self._host = host
+        """As for any client."""
+        super().__init__(cpu, host)
         self._path = ""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._job: Job | None = None
         self._cpu_before_ns = 0
         self._started_ns = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @classmethod
     def installed(cls) -> bool:
@@ -140,22 +121,10 @@ class Witness(ABC):
             self._folder.cleanup()
             self._folder = None
 
-    def run(self, job: Job, timeout_s: float) -> Outcome:
-        """Run a job from its first step to its last. Raises GeneratorFailed when there is no outcome in time."""
-        self.prepare(job)
-        self.wait_prepared(START_TIMEOUT_S)
-        self.begin()
-        outcome = self.receive(timeout_s)
-        self.finish()
-        return outcome
-
     def prepare(self, job: Job) -> None:
         """Start the shell that is to become the program. Raises BadInput for a job of several targets."""
         if len(job.targets) != 1:
             raise BadInput(f"--client {self.program}: {self.program} loads one address of a server, not several")
-        options: dict[str, Any] = {}
-        if self._host is not None and self._host.holder_pid is not None:
-            options["namespace_pid"] = self._host.holder_pid
         command = [self._path, *self.arguments(job, self._file("quantiles"))]
         self._job = job
         self._file("quantiles").unlink(missing_ok=True)
@@ -166,7 +135,7 @@ class Witness(ABC):
                 stdout=stdout,
                 stderr=stderr,
                 cpus=None if self._cpu is None else {self._cpu},
-                **options,
+                namespace_pid=self._namespace_pid(),
             )
 
     def wait_prepared(self, timeout_s: float) -> None:
@@ -211,7 +180,7 @@ class Witness(ABC):
             counted=Counted(tally.requests, tally.duration_ns),
         )
 
-    def finish(self) -> None:  # noqa: B027  not abstract: there is nothing to do for any
+    def finish(self) -> None:
         """Let it close what is still open: nothing is, as it has ended."""
 
     @staticmethod
@@ -242,10 +211,6 @@ class Witness(ABC):
         if self._process is None:
             raise RuntimeError(f"{self.program} has no job")
         return self._process
-
-    def _failed(self, what: str) -> GeneratorFailed:
-        cpu = "" if self._cpu is None else f" on CPU {self._cpu}"
-        return GeneratorFailed(f"{self.program}{cpu} {what}")
 
 
 def url(job: Job) -> str:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import msgspec
 
+from harness.loadgen.client import GeneratorFailed
 from harness.loadgen.connections import CONNECT, TIMEOUT, WRONG_REPLY
-from harness.loadgen.control import GeneratorFailed
 from harness.loadgen.messages import Job
 from harness.loadgen.witnesses.base import NOT_KEPT, STATUS, Printed, Tally, Witness, seconds, url
 
