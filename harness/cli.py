@@ -74,7 +74,7 @@ def _implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
     impls = click.option(
         "--impls", default="all", show_default=True, metavar="NAMES",
-        help="Folders of impls/, with commas between them; 'all', or 'none' for externals alone.",
+        help="Folders of impls/, with commas between them, NAME+lean for one with --lean; 'all', or 'none'.",
     )  # fmt: skip
     return impls(_external(function))
 

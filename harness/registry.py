@@ -5,13 +5,16 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``harness`` and ``impls``."""
+
+LEAN = "+lean"
+"""What follows the name of an implementation that is to be started with ``--lean``."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -37,7 +40,8 @@ def own() -> list[Implementation]:
 def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
     """Find implementations by name, in the order given.
 
-    ``names`` is ``all``, ``none`` or names with commas between them; an external is ``NAME=COMMAND``.
+    ``names`` is ``all``, ``none`` or names with commas between them; ``NAME+lean`` (and ``all+lean``) is the same one
+    with ``--lean``. An external is ``NAME=COMMAND``.
     Raises BadInput for an unknown name, an external that cannot be run, a name that comes twice, and none at all.
     """
     found = [*_find_own(names), *(_external(text) for text in externals)]
@@ -53,15 +57,23 @@ def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
 
 def _find_own(names: str) -> list[Implementation]:
     known = {implementation.name: implementation for implementation in own()}
-    if names == "all":
-        return list(known.values())
     if names == "none":
         return []
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise BadInput(f"--impls {name!r}: unknown; there are {', '.join(known)}, and 'all' and 'none'")
-    return [known[name] for name in wanted]
+    found: list[Implementation] = []
+    for wanted in names.split(","):
+        name, lean, rest = wanted.strip().partition(LEAN)
+        if rest or name not in {*known, "all"}:
+            there_are = ", ".join(known)
+            raise BadInput(
+                f"--impls {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' and 'none'"
+            )
+        chosen = list(known.values()) if name == "all" else [known[name]]
+        found += map(_lean, chosen) if lean else chosen
+    return found
+
+
+def _lean(plain: Implementation) -> Implementation:
+    return replace(plain, name=plain.name + LEAN, argv=(*plain.argv, "--lean"))
 
 
 def _external(text: str) -> Implementation:

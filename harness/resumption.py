@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.environment_schema import Environment
 from harness.errors import BadInput
-from harness.registry import ROOT, Implementation, own
+from harness.registry import LEAN, ROOT, Implementation, find, own
 from harness.schema import SCHEMA, Plan
 
 _NEW = "begin a new run"
@@ -21,18 +21,19 @@ def check_schema(plan: Plan, run: Path) -> None:
 
 def implementations(plan: Plan, run: Path) -> list[Implementation]:
     """Make the implementations of a plan again. Raises BadInput when one of our own is no longer there."""
-    known = {one.name: one for one in own()}
+    known = {one.name for one in own()}
     found = []
     for planned in plan.implementations:
-        module = f"impls.{planned.name}"
-        if planned.argv[-2:] != ("-m", module):
+        name = planned.name.removesuffix(LEAN)
+        module = f"impls.{name}"
+        if planned.argv[1:3] != ("-m", module):
             if shutil.which(planned.argv[0]) is None:
                 raise BadInput(
                     f"--resume {run}: no program {planned.argv[0]!r} that can be run here, for {planned.name}"
                 )
             found.append(Implementation(planned.name, planned.argv, None, external=True))
-        elif planned.name in known:
-            found.append(known[planned.name])
+        elif name in known:
+            found += find(planned.name)
         else:
             raise BadInput(f"--resume {run}: there is no {module} in {ROOT} any more; {_NEW}")
     return found

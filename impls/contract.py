@@ -56,6 +56,8 @@ class Options:
     backends: tuple[Address, ...]
     """Empty in server mode."""
     keepalive: bool
+    lean: bool
+    """Whether listeners and backend sockets save segments, as DESIGN.md explains."""
     log_file: str
     verbose: bool
     debug: bool
@@ -82,6 +84,7 @@ def parse(argv: Sequence[str], name: str, library: str) -> Options:
             listen=_addresses("-a", given.listen or [DEFAULT_LISTEN]),
             backends=_addresses("-x", given.backends),
             keepalive=given.keepalive,
+            lean=given.lean,
             log_file=given.log_file,
             verbose=given.verbose,
             debug=given.debug,
@@ -143,6 +146,7 @@ def _parser(name: str, library: str) -> argparse.ArgumentParser:
         help="proxy mode: relay to these backends in turn; may be repeated (default: server mode)",
     )
     add("-k", "--keepalive", action="store_true", help="keep the connection open for the next request")
+    add("--lean", action="store_true", help="save TCP segments: deferred accept, no quick ACKs, corked replies")
     add("-o", "--log-file", metavar="FILE", default=DEFAULT_LOG, help="log file, appended to (default: %(default)s)")
     add("-v", "--verbose", action="store_true", help="every second a line for each worker beside the total")
     add("-d", "--debug", action="store_true", help="log every accept, read, write and close, received bytes escaped")

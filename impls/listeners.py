@@ -4,24 +4,27 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
 
 from impls.addresses import Address
-from impls.contract import BACKLOG
+from impls.contract import BACKLOG, Options
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER {on, 0 s}: close(2) sends a reset and leaves no TIME_WAIT behind (socket(7))."""
 
+DEFER_ACCEPT_S = 1
+"""How long a lean listener waits for a connection's first bytes. The kernel counts it in retransmissions of its
+SYN-ACK, the first of which is due after a second (``secs_to_retrans``, net/ipv4/tcp.c)."""
 
-def open_listeners(addresses: Iterable[Address]) -> tuple[socket.socket, ...]:
+
+def open_listeners(options: Options) -> tuple[socket.socket, ...]:
     """Open one non-blocking listening socket per address.
 
     Raises ValueError with one line that names the address and what would be right.
     """
     opened: list[socket.socket] = []
-    for address in addresses:
+    for address in options.listen:
         try:
-            opened.append(_open_listener(address))
+            opened.append(_open_listener(address, options))
         except OSError as error:
             for listener in opened:
                 listener.close()
@@ -29,7 +32,7 @@ def open_listeners(addresses: Iterable[Address]) -> tuple[socket.socket, ...]:
     return tuple(opened)
 
 
-def _open_listener(address: Address) -> socket.socket:
+def _open_listener(address: Address, options: Options) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,10 +41,23 @@ def _open_listener(address: Address) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address.host, address.port))
         listener.listen(BACKLOG)
+        if options.lean:
+            _make_lean(listener, keepalive=options.keepalive)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _make_lean(listener: socket.socket, *, keepalive: bool) -> None:
+    """Set what its connections inherit, so that they take fewer segments; DESIGN.md says what each option does.
+
+    It has to listen by then: listen(2) sets TCP_QUICKACK back (``inet_csk_listen_start``).
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    if not keepalive:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
 
 def _explain(error: OSError) -> str:
@@ -59,8 +75,15 @@ def _explain(error: OSError) -> str:
             return os.strerror(number) if number else str(error)
 
 
-def open_backend_socket(address: Address) -> socket.socket:
+def open_backend_socket(address: Address, *, lean: bool) -> socket.socket:
     """Make a non-blocking, unconnected socket for a backend. Its close resets the connection."""
     backend = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
-    backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    set_backend_options(backend, lean=lean)
     return backend
+
+
+def set_backend_options(backend: socket.socket, *, lean: bool) -> None:
+    """Set what a connection to a backend has. Before it connects, ``lean`` saves the handshake's last ACK as well."""
+    backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    if lean:
+        backend.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)

@@ -32,7 +32,7 @@ def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = Non
     open_missing_streams()
     options = contract.parse(sys.argv[1:] if argv is None else argv, name, library)
     try:
-        listeners = open_listeners(options.listen)
+        listeners = open_listeners(options)
         log_fd = _open_log(options.log_file)
     except ValueError as error:
         say(f"impls.{name}: error: {error}")
@@ -65,9 +65,9 @@ def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = Non
 
 def _introduction(options: Options) -> str:
     mode = f"proxy to {' '.join(map(str, options.backends))}" if options.backends else "server"
-    kept = ", keep-alive" if options.keepalive else ""
+    flags = (", keep-alive" if options.keepalive else "") + (", lean" if options.lean else "")
     cpus = " ".join(map(str, options.cpus))
-    return f"{mode}{kept} on {' '.join(map(str, options.listen))}, workers on CPU {cpus}, log {options.log_file}"
+    return f"{mode}{flags} on {' '.join(map(str, options.listen))}, workers on CPU {cpus}, log {options.log_file}"
 
 
 def _open_log(path: str) -> int:

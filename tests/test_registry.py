@@ -22,6 +22,12 @@ def test_names_come_in_the_order_given() -> None:
     assert second.cwd == ROOT
 
 
+def test_lean_is_the_same_one_with_a_flag() -> None:
+    plain, lean = find("epoll_raw,epoll_raw+lean")
+    assert (lean.name, lean.argv, lean.cwd) == ("epoll_raw+lean", (*plain.argv, "--lean"), plain.cwd)
+    assert [one.name for one in find("all+lean")] == [f"{one.name}+lean" for one in own()]
+
+
 def test_an_external_is_split_as_a_shell_does() -> None:
     [found] = find("none", ["mine=sh -c 'exec true'"])
     assert (found.name, found.argv, found.cwd, found.external) == ("mine", ("sh", "-c", "exec true"), None, True)
@@ -32,6 +38,8 @@ def test_an_external_is_split_as_a_shell_does() -> None:
     [
         ("nosuch", [], "'nosuch'"),
         ("epoll_raw,", [], "''"),
+        ("epoll_raw+leaner", [], "'epoll_raw+leaner'"),
+        ("none+lean", [], "'none+lean'"),
         ("epoll_raw,epoll_raw", [], "epoll_raw: the name is given twice"),
         ("epoll_raw", ["epoll_raw=true"], "epoll_raw: the name is given twice"),
         ("none", [], "nothing to run"),

@@ -305,7 +305,7 @@ class _Relay:
         for address in pair.untried:
             pair.address = address
             try:
-                connection = open_backend_socket(address)
+                connection = open_backend_socket(address, lean=self._options.lean)
             except OSError as error:
                 self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue

@@ -102,7 +102,7 @@ class _Pair:
         for address in self._backends.turn():
             self._address = address
             try:
-                unconnected = open_backend_socket(address)
+                unconnected = open_backend_socket(address, lean=self._options.lean)
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue

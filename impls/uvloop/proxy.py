@@ -4,7 +4,8 @@ Why this looks as it does
 -------------------------
 - ``create_connection`` is given the backend's numeric address, which the library connects to by itself. Its other
   way, a socket made by us and ``sock_connect``, sends each address through a resolver thread and costs 13 system
-  calls more. What ``listeners.open_backend_socket`` would set is set as soon as the library tells of the connection.
+  calls more. What ``listeners.open_backend_socket`` would set is set as soon as the library tells of the connection:
+  for ``--lean`` too late to save the handshake's last ACK.
 - ``create_connection`` is a coroutine, so there is one task for each connection to a backend. The request is sent
   in the backend's ``connection_made``, a turn of the loop before that task would wake.
 - Back-pressure is the library's: ``pause_writing`` of one side (more than 64 KiB unsent) pauses reading the other.
@@ -23,7 +24,7 @@ from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
 from impls.framing import ReplyFraming
-from impls.listeners import RESET_ON_CLOSE
+from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
@@ -51,6 +52,7 @@ class _Relay:
         self.log = worker.log
         self.debug = worker.options.debug
         self.keepalive = worker.options.keepalive
+        self.lean = worker.options.lean
         self.loop = asyncio.get_running_loop()
         self.backends = Backends(worker.options.backends)
         self.backend_protocol: type[_Backend] = _Backend
@@ -197,7 +199,7 @@ class _Exchange(asyncio.Protocol):
     def backend_connected(self, transport: asyncio.Transport) -> None:
         """Send what the client has sent by now."""
         relay = self._relay
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        set_backend_options(transport.get_extra_info("socket"), lean=relay.lean)
         if self._over:
             transport.abort()
             return

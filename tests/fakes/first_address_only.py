@@ -1,10 +1,9 @@
 """Of the addresses after ``-a`` only the first is listened on."""
 
-from collections.abc import Iterable
-from itertools import islice
+from dataclasses import replace as changed
 
 from impls import prefork
-from impls.addresses import Address
+from impls.contract import Options
 from impls.listeners import open_listeners
 from tests.fakes._alter import replace, run
 
@@ -12,8 +11,8 @@ REJECTED_BY = {"LISTEN-SEVERAL", "CLI-LONG-NAMES"}
 
 
 def main() -> None:
-    def open_first(addresses: Iterable[Address]) -> object:
-        return open_listeners(islice(addresses, 1))
+    def open_first(options: Options) -> object:
+        return open_listeners(changed(options, listen=options.listen[:1]))
 
     replace(prefork, "open_listeners", open_first)
     run()
