@@ -20,15 +20,15 @@ from harness.analysis.stats import FEWEST_ROUNDS
 from harness.errors import BadInput
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
+from harness.peers import PEERS
 from harness.registry import find
-from harness.schema import Client, Workload
+from harness.schema import WORKLOADS, Client, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 
 MAX_TURNS = 1000
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
-WORKLOADS: tuple[Workload, ...] = get_args(Workload)
 MAX_CONCURRENCY = 20_000
 """The generator needs a local port for each connection; on loopback there are about 28 thousand by default."""
 PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
@@ -74,7 +74,8 @@ def _implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
     impls = click.option(
         "--impls", default="all", show_default=True, metavar="NAMES",
-        help="Folders of impls/, with commas between them, NAME+lean for one with --lean; 'all', or 'none'.",
+        help="Folders of impls/, with commas between them, NAME+lean for one with --lean; 'all', or 'none'; also "
+        f"{' and '.join(PEERS)}, where installed.",
     )  # fmt: skip
     return impls(_external(function))
 

@@ -188,11 +188,20 @@ def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary
 
 
 def _plan(request: Request, testbed: Testbed) -> Plan:
-    cells = [hosts.place(request.cpus, cell) for cell in request.cells]
+    cells = [hosts.place(request.cpus, cell) for cell in plan.with_takers(request.cells, request.implementations)]
     names = [implementation.name for implementation in request.implementations]
     reference = plan.choose_reference(names, request.reference)
     return plan.make(
-        [PlannedImplementation(name=one.name, argv=one.argv, version=_version(one)) for one in request.implementations],
+        [
+            PlannedImplementation(
+                name=one.name,
+                argv=one.argv,
+                version=_version(one),
+                workloads=one.workloads,
+                obligations=one.obligations,
+            )
+            for one in request.implementations
+        ],
         cells,
         reference=reference,
         budget_s=request.budget_s,

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from harness.errors import BadInput
+from harness.registry import Implementation
 from harness.schema import (
     Cell,
     Client,
@@ -75,6 +76,18 @@ def schedule(
     return Schedule(slice_s=slice_s, rounds=number, blocks=blocks, fixed_rate_rps=fixed_rate_rps)
 
 
+def with_takers(cells: Sequence[Cell], implementations: Sequence[Implementation]) -> list[Cell]:
+    """Return the cells in which any implementation takes part. Raises BadInput for one that takes part in none."""
+    wanted = dict.fromkeys(cell.workload for cell in cells)
+    for one in implementations:
+        if wanted.keys().isdisjoint(one.workloads):
+            raise BadInput(
+                f"{one.name}: takes no part in {' and '.join(wanted)}; leave it out, or give --workloads "
+                f"{','.join(one.workloads)}"
+            )
+    return [cell for cell in cells if any(cell.workload in one.workloads for one in implementations)]
+
+
 def choose_reference(names: Sequence[str], asked_for: str | None) -> str:
     """Choose what ratios are taken to: epoll_raw, or the first named where that does not take part.
 
@@ -104,11 +117,12 @@ def make(
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
     closed = sum(cell.rate_rps is None for cell in cells)
-    fewest_s = (len(cells) + closed / FIXED_RATE_EVERY) * len(implementations) * FEWEST_ROUNDS * slice_s
+    most = max(sum(cell.workload in one.workloads for one in implementations) for cell in cells)
+    fewest_s = (len(cells) + closed / FIXED_RATE_EVERY) * most * FEWEST_ROUNDS * slice_s
     if fewest_s > budget_s:
         also = ", and half as much at a fixed rate" if closed else ""
         raise BadInput(
-            f"--budget {budget_s:g}s: {len(cells)} cells x {len(implementations)} implementations x "
+            f"--budget {budget_s:g}s: {len(cells)} cells x {most} implementations x "
             f"{FEWEST_ROUNDS} rounds of {slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure"
         )
     if client != "builtin" and any(cell.rate_rps is not None for cell in cells):
@@ -117,7 +131,7 @@ def make(
         implementations=tuple(implementations),
         reference=reference,
         cells=tuple(cells),
-        rounds=rounds(budget_s / len(cells), len(implementations), slice_s, fixed_rate=closed > 0),
+        rounds=rounds(budget_s / len(cells), most, slice_s, fixed_rate=closed > 0),
         slice_s=slice_s,
         budget_s=budget_s,
         seed=seed,

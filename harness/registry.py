@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.peers import PEERS, Peer
+from harness.schema import WORKLOADS, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``harness`` and ``impls``."""
@@ -29,6 +31,10 @@ class Implementation:
     cwd: Path | None
     """Where it is started; None stands for the harness's own folder."""
     external: bool
+    workloads: tuple[Workload, ...] = WORKLOADS
+    """Those it takes part in."""
+    obligations: tuple[str, ...] | None = None
+    """Ids of what the contract asks of it; None stands for all."""
 
 
 def own() -> list[Implementation]:
@@ -37,14 +43,22 @@ def own() -> list[Implementation]:
     return [Implementation(name, (sys.executable, "-m", f"impls.{name}"), ROOT, external=False) for name in names]
 
 
+def peer(name: str) -> Implementation:
+    """Return a peer, whether it is installed or not."""
+    one: Peer = PEERS[name]
+    argv = (sys.executable, "-m", f"harness.peers.{name}")
+    return Implementation(name, argv, ROOT, external=False, workloads=one.workloads, obligations=one.obligations)
+
+
 def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
     """Find implementations by name, in the order given.
 
-    ``names`` is ``all``, ``none`` or names with commas between them; ``NAME+lean`` (and ``all+lean``) is the same one
-    with ``--lean``. An external is ``NAME=COMMAND``.
-    Raises BadInput for an unknown name, an external that cannot be run, a name that comes twice, and none at all.
+    ``names`` is ``all``, which are our own, ``none``, or names of our own and of peers, with commas between them;
+    ``NAME+lean`` (and ``all+lean``) is the same one with ``--lean``. An external is ``NAME=COMMAND``.
+    Raises BadInput for an unknown name, a peer that is not installed, an external that cannot be run, a name that comes
+    twice, and none at all.
     """
-    found = [*_find_own(names), *(_external(text) for text in externals)]
+    found = [*_find_named(names), *(_external(text) for text in externals)]
     if not found:
         raise BadInput(f"--impls {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
     seen: set[str] = set()
@@ -55,19 +69,24 @@ def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
     return found
 
 
-def _find_own(names: str) -> list[Implementation]:
+def _find_named(names: str) -> list[Implementation]:
     known = {implementation.name: implementation for implementation in own()}
     if names == "none":
         return []
     found: list[Implementation] = []
     for wanted in names.split(","):
         name, lean, rest = wanted.strip().partition(LEAN)
-        if rest or name not in {*known, "all"}:
-            there_are = ", ".join(known)
+        if rest or name not in {*known, *PEERS, "all"}:
+            there_are = ", ".join([*known, *PEERS])
             raise BadInput(
-                f"--impls {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' and 'none'"
+                f"--impls {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' (without "
+                f"{' and '.join(PEERS)}) and 'none'"
             )
-        chosen = list(known.values()) if name == "all" else [known[name]]
+        if name in PEERS:
+            PEERS[name].find()
+            chosen = [peer(name)]
+        else:
+            chosen = list(known.values()) if name == "all" else [known[name]]
         found += map(_lean, chosen) if lean else chosen
     return found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.environment_schema import Environment
 from harness.errors import BadInput
+from harness.peers import PEERS
 from harness.registry import LEAN, ROOT, Implementation, find, own
 from harness.schema import SCHEMA, Plan
 
@@ -20,13 +21,12 @@ def check_schema(plan: Plan, run: Path) -> None:
 
 
 def implementations(plan: Plan, run: Path) -> list[Implementation]:
-    """Make the implementations of a plan again. Raises BadInput when one of our own is no longer there."""
-    known = {one.name for one in own()}
+    """Make the implementations of a plan again. Raises BadInput when one is no longer there."""
+    known = {*PEERS, *(one.name for one in own())}
     found = []
     for planned in plan.implementations:
         name = planned.name.removesuffix(LEAN)
-        module = f"impls.{name}"
-        if planned.argv[1:3] != ("-m", module):
+        if planned.argv[1:3] not in {("-m", f"impls.{name}"), ("-m", f"harness.peers.{name}")}:
             if shutil.which(planned.argv[0]) is None:
                 raise BadInput(
                     f"--resume {run}: no program {planned.argv[0]!r} that can be run here, for {planned.name}"
@@ -35,7 +35,7 @@ def implementations(plan: Plan, run: Path) -> list[Implementation]:
         elif name in known:
             found += find(planned.name)
         else:
-            raise BadInput(f"--resume {run}: there is no {module} in {ROOT} any more; {_NEW}")
+            raise BadInput(f"--resume {run}: there is no {planned.argv[2]} in {ROOT} any more; {_NEW}")
     return found
 
 

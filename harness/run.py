@@ -1,6 +1,7 @@
 """The one stateful loop: cell after cell of a plan, each with its share of the time."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.block import Servers
 from harness.cell_run import CellRun, Progress, StartClients
@@ -26,12 +27,8 @@ class Run:
         start_clients: StartClients = clients.start,
     ) -> None:
         self._plan = planned
-        self._servers = Servers(
-            implementations=[implementations[one.name] for one in planned.conformant],
-            backend=backend,
-            testbed=testbed,
-            folder=folder.path / "servers",
-        )
+        self._implementations = [implementations[one.name] for one in planned.conformant]
+        self._servers = Servers([], backend, testbed, folder.path / "servers")
         self._folder = folder
         self._progress = progress
         self._done = done
@@ -43,10 +40,20 @@ class Run:
         Raises ServerFailed when the backend does not start, BackendEnded and GeneratorFailed.
         """
         left_s = self._plan.budget_s
-        for number, cell in enumerate(self._plan.cells if self._servers.implementations else ()):
+        for number, cell in enumerate(self._plan.cells):
+            servers = [one for one in self._implementations if cell.workload in one.workloads]
+            if not servers:
+                continue
             slices = [piece for piece in self._done if piece.cell == cell.key]
             share_s = left_s / (len(self._plan.cells) - number)
             CellRun(
-                self._plan, cell, share_s, self._servers, self._folder, self._progress, slices, self._start_clients
+                self._plan,
+                cell,
+                share_s,
+                replace(self._servers, implementations=servers),
+                self._folder,
+                self._progress,
+                slices,
+                self._start_clients,
             ).measure()
             left_s = max(0.0, left_s - sum(piece.slice_s for piece in slices))

@@ -5,7 +5,7 @@ that lacks them. Fields that this version does not know are ignored when reading
 """
 
 from itertools import combinations
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,7 @@ NO_LOCAL_PORT: Final = "no local port"
 """The kind of error of a connection for which the client's host had no port left."""
 
 Workload = Literal["short", "keepalive", "proxy"]
+WORKLOADS: Final[tuple[Workload, ...]] = get_args(Workload)
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -103,6 +104,10 @@ class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
     conformant: bool = False
     failed_cases: tuple[str, ...] = ()
     """Ids of the obligations that it broke."""
+    workloads: tuple[Workload, ...] = WORKLOADS
+    """Those it takes part in."""
+    obligations: tuple[str, ...] | None = None
+    """Ids of the obligations that it was checked for, as with a peer; null: all."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,11 +146,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the reference {self.reference!r} is not among the implementations")
         if len({cell.key for cell in self.cells}) != len(self.cells):
             raise ValueError("a cell stands there twice")
+        if not all(self.taking_part(cell) for cell in self.cells):
+            raise ValueError("a cell has no implementation that takes part in it")
 
     @property
     def conformant(self) -> tuple[PlannedImplementation, ...]:
         """The implementations that are measured."""
         return tuple(implementation for implementation in self.implementations if implementation.conformant)
+
+    def taking_part(self, cell: Cell) -> tuple[PlannedImplementation, ...]:
+        """Return the implementations that a cell is about, whether they are measured or not."""
+        return tuple(one for one in self.implementations if cell.workload in one.workloads)
 
 
 class CpuUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ from harness import ports, processes
 from harness.registry import Implementation
 from harness.testbed.host import Host
 
-REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: percore\r\n\r\n"
+"""A connection of HTTP/1.1 stays open unless the server says otherwise, so with ``-k`` nginx keeps it, too."""
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 """The contract allows two seconds (PROC-SIGTERM)."""

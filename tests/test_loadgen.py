@@ -77,7 +77,7 @@ def test_each_correct_reply_counts_once(generator: Generator, workload: Literal[
     answered = itertools.count()
 
     def handler(connection: socket.socket) -> None:
-        assert connection.recv(4096).startswith(b"GET / HTTP/1.0\r\nHost: 127.0.0.1:")
+        assert connection.recv(4096).startswith(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:")
         connection.sendall(REPLY)
         next(answered)
 

@@ -47,9 +47,9 @@ def compare(plan: Plan, slices: Iterable[Slice], latencies: Latencies, *, interr
     missed: list[str] = []
     for cell in plan.cells:
         field = _Field.of(plan, cell, measured)
-        summaries = [field.summarise(impl, latencies) for impl in plan.implementations]
+        summaries = [field.summarise(impl, latencies) for impl in plan.taking_part(cell)]
         cells += summaries
-        verdict_of = {impl.name: field.judge(impl).name for impl in plan.conformant}
+        verdict_of = {impl.name: field.judge(impl).name for impl in plan.taking_part(cell) if impl.conformant}
         rankings.append(rank(cell, field.load, field.fixed_rate, verdict_of, plan.seed))
         if plan.precision is not None and not _is_within(summaries, plan.precision, plan.reference):
             missed.append(cell.key)
@@ -70,12 +70,13 @@ def is_within(plan: Plan, cell: PlannedCell, slices: Sequence[Slice], share: flo
     to compare, requests/s themselves are looked at.
     """
     field = _Field.of(plan, cell, gather(plan, slices))
-    return _is_within([field.summarise(impl, {}) for impl in plan.implementations], share, plan.reference)
+    return _is_within([field.summarise(impl, {}) for impl in plan.taking_part(cell)], share, plan.reference)
 
 
 def _is_within(summaries: Sequence[CellSummary], share: float, reference: str) -> bool:
     claimed = [one for one in summaries if one.verdict not in verdicts.WITHOUT_CLAIM]
-    compared = [one for one in claimed if one.impl != reference]
+    has_reference = any(one.impl == reference for one in summaries)
+    compared = [one for one in claimed if one.impl != reference] if has_reference else []
     if not compared:
         estimates = [one.throughput_rps for one in claimed]
     else:
@@ -96,7 +97,7 @@ class _Field:
 
     @classmethod
     def of(cls, plan: Plan, cell: PlannedCell, measured: Mapping[tuple[str, str, Phase], Series]) -> "_Field":
-        names = [impl.name for impl in plan.conformant]
+        names = [impl.name for impl in plan.taking_part(cell) if impl.conformant]
         found = [measured.get((cell.key, name, phase), NOTHING) for phase in _PHASES for name in names]
         alike = counted_alike(found)
         load, fixed_rate = dict(zip(names, alike, strict=False)), dict(zip(names, alike[len(names) :], strict=True))
@@ -118,8 +119,8 @@ class _Field:
     @cached_property
     def has_reference(self) -> bool:
         """Whether the reference allows a claim, and so a ratio to it."""
-        reference = next(impl for impl in self.plan.implementations if impl.name == self.plan.reference)
-        return self.judge(reference).name not in verdicts.WITHOUT_CLAIM
+        found = [impl for impl in self.plan.taking_part(self.cell) if impl.name == self.plan.reference]
+        return bool(found) and self.judge(found[0]).name not in verdicts.WITHOUT_CLAIM
 
     def summarise(self, impl: PlannedImplementation, latencies: Latencies) -> CellSummary:
         verdict = self.judge(impl)

@@ -90,7 +90,7 @@ def compare_runs(old: Judged, new: Judged) -> Diff:
         changes=tuple(
             _change(cell, impl, (entry, now[cell, impl]), (then[cell, reference], now[cell, reference]))
             for (cell, impl), entry in then.items()
-            if (cell, impl) in now and impl != reference
+            if (cell, impl) in now and impl != reference and (cell, reference) in then and (cell, reference) in now
         ),
         missing=tuple(_missing(old, new)),
         differences=(*_set_up_differently(old.plan, new.plan), *differences(old.environment, new.environment)),

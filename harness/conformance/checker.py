@@ -56,7 +56,7 @@ class Checker:
 
     def _outcome(self, case: Case) -> tuple[Outcome, str]:
         try:
-            with self._shared.use(_PLAIN, ()):
+            with self._shared.use(_PLAIN, () if "short" in self._implementation.workloads else ("live",)):
                 pass  # a server that does not start at all fails everything at once
             self._check(case)
         except RequirementMissing as missing:
@@ -129,18 +129,29 @@ def check_all(
 ) -> dict[str, list[Verdict]]:
     """Check implementations side by side, and return one verdict for each obligation, in the contract's order.
 
-    ``on_verdict`` gets an implementation's name and a verdict, in this thread, as verdicts come in. ``only`` are the
-    ids to check; None stands for all. Raises BadInput for an id that does not exist.
+    ``on_verdict`` gets an implementation's name and a verdict, in this thread, as verdicts come in; not those on what
+    is not asked of an implementation. ``only`` are the ids to check, of all; None stands for what is asked of each.
+    Raises BadInput for an id that does not exist.
     """
     cases = choose(only)
     parts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     wanted = {case.id: sum(other.id == case.id for other in cases) for case in cases}
-    merged: dict[tuple[str, str], Verdict] = {}
+    merged = {
+        (one.name, case.id): Verdict(case.id, case.title, "not asked", "", 0.0)
+        for case in cases
+        for one in implementations
+        if not _is_asked(case, one, only)
+    }
     with ExitStack() as stack:
         checkers = [(one, stack.enter_context(Checker(one, directory))) for one in implementations]
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="conformance")
         stack.callback(pool.shutdown, cancel_futures=True)
-        running = {pool.submit(checker.run, case): one.name for case in cases for one, checker in checkers}
+        running = {
+            pool.submit(checker.run, case): one.name
+            for case in cases
+            for one, checker in checkers
+            if (one.name, case.id) not in merged
+        }
         for future in as_completed(running):
             name, verdict = running[future], future.result()
             key = (name, verdict.id)
@@ -150,6 +161,11 @@ def check_all(
                 if on_verdict is not None:
                     on_verdict(name, merged[key])
     return {one.name: [merged[one.name, id_] for id_ in wanted] for one in implementations}
+
+
+def _is_asked(case: Case, implementation: Implementation, only: Collection[str] | None) -> bool:
+    asked = implementation.obligations
+    return only is not None or asked is None or case.id in asked
 
 
 def choose(only: Collection[str] | None) -> list[Case]:

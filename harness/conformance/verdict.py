@@ -6,7 +6,8 @@ from typing import Literal
 
 _MOST_NAMES = 6
 
-Outcome = Literal["passed", "failed", "skipped"]
+Outcome = Literal["passed", "failed", "skipped", "not asked"]
+"""``skipped``: the machine lacks something; ``not asked``: of a peer, whose own way it may be."""
 
 
 @dataclass(frozen=True, slots=True)

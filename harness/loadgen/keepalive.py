@@ -74,6 +74,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
                         completed(now_ns)
                         latency(now_ns - started_ns[fd])
                     elif connections.take(fd, data, event):
+                        reply = connections.reply
                         now_ns = now()
                     else:
                         continue

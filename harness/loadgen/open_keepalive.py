@@ -101,7 +101,9 @@ def run(job: Job, epoll: select.epoll, connections: KeptConnections) -> Measured
                             completed(now_ns)
                             latency(now_ns - was_due_ns)
                             first_byte(now_ns - was_due_ns)
-                        elif not connections.take(fd, data, event):
+                        elif connections.take(fd, data, event):
+                            reply = connections.reply
+                        else:
                             continue
                         free.append(fd)
                     elif fd in requests:

@@ -93,6 +93,7 @@ def run(job: Job, epoll: select.epoll, connections: TimedConnections) -> Measure
                         first_byte(now_ns - was_due_ns)
                         connect(connected_ns.pop(fd) - was_due_ns)
                     elif not connections.take(fd, data, event):
+                        reply = connections.reply
                         continue
                 elif event == HANDSHAKE_OVER:
                     if fd in connecting:

@@ -102,6 +102,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
                     completed(ended_ns)
                     latency(ended_ns - started_ns.pop(fd))
                 elif not connections.take(fd, data, event):
+                    reply = connections.reply
                     continue
             elif event == handshake_over:
                 # The kernel may tell it twice, when it is polled between the change of state and its wake-up.

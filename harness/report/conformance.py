@@ -13,7 +13,12 @@ from rich.status import Status
 from harness.conformance.verdict import Outcome, Verdict, together
 from harness.report import figures
 
-_MARKS: Final[dict[Outcome, str]] = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+_MARKS: Final[dict[Outcome, str]] = {
+    "passed": "ok",
+    "failed": "FAILED",
+    "skipped": "skipped",
+    "not asked": figures.NONE,
+}
 
 
 class ConformanceProgress:
@@ -87,7 +92,10 @@ def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
 def summary(implementation: str, verdicts: Sequence[Verdict]) -> str:
     """Write the sums of one implementation in one line."""
     counts = Counter(verdict.outcome for verdict in verdicts)
-    said = f"{implementation}: {counts['passed']} of {len(verdicts)} obligations kept"
+    asked = len(verdicts) - counts["not asked"]
+    said = f"{implementation}: {counts['passed']} of {asked} obligations kept"
+    if counts["not asked"]:
+        said += f" that are asked of it, a peer ({counts['not asked']} are not)"
     if counts["failed"]:
         said += f", {counts['failed']} broken"
     if counts["skipped"]:

@@ -24,7 +24,7 @@ def render(plan: Plan) -> str:
     ]
     parts = [
         "Plan",
-        "\n".join(_contestants(plan)),
+        "\n".join([*_contestants(plan), *_limited(plan)]),
         textwrap.indent(figures.table(cells, _CPU_HEADERS, _CPU_ALIGNMENT), "  "),
         figures.wrap(figures.printable(_testbed(plan)), WIDTH, "  "),
         figures.wrap(_amount(plan), WIDTH, "  "),
@@ -43,6 +43,23 @@ def _contestants(plan: Plan) -> list[str]:
         )
         for name, impl in zip(names, plan.implementations, strict=True)
     ]
+
+
+def _limited(plan: Plan) -> list[str]:
+    """Say who takes no part where, and who was not asked for the whole contract."""
+    workloads = dict.fromkeys(cell.workload for cell in plan.cells)
+    told = []
+    for impl in plan.implementations:
+        name = figures.printable(impl.name)
+        out = [workload for workload in workloads if workload not in impl.workloads]
+        if out:
+            told.append(f"{name} takes no part in {figures.listing(out)}.")
+        if impl.obligations is not None:
+            told.append(
+                f"{name} is a peer, checked for {figures.plural(len(impl.obligations), 'obligation')} of the contract "
+                f"alone: {', '.join(impl.obligations)}."
+            )
+    return [figures.wrap(text, WIDTH, "  ", "    ") for text in told]
 
 
 def _amount(plan: Plan) -> str:

@@ -1,0 +1,53 @@
+"""HAProxy as a relay of bytes (``mode tcp``): ``python -m harness.peers.haproxy FLAGS`` becomes it.
+
+Its workers are threads of one process.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.peers.flags import BACKLOG, Flags
+from harness.peers.program import run
+
+_CONNECTIONS = 20_000
+_SPARE_DESCRIPTORS = 256
+_IDLE_MS = 86_400_000
+_MS_PER_S = 1000
+
+
+def prepare(flags: Flags, folder: Path) -> Sequence[str]:
+    """Write the configuration."""
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(configure(flags))
+    return ["-db", "-f", str(configuration)]
+
+
+def configure(flags: Flags) -> str:
+    """Return haproxy.cfg, as fast as HAProxy's documentation says."""
+    pinned = "\n".join(f"  cpu-map 1/{i} {cpu}" for i, cpu in enumerate(flags.cpus, start=1))
+    # Two descriptors a connection.
+    connections = min(_CONNECTIONS, (flags.descriptors - _SPARE_DESCRIPTORS) // 2)
+    defer = " defer-accept" * flags.lean
+    listen = "\n".join(f"  bind {address} backlog {BACKLOG}{defer}" for address in flags.listen)
+    backends = "\n".join(f"  server backend-{i} {address}" for i, address in enumerate(flags.backends))
+    smart = "\n  option tcp-smart-accept\n  option tcp-smart-connect" * flags.lean
+    return f"""global
+  nbthread {len(flags.cpus)}
+{pinned}
+  maxconn {connections}
+defaults
+  mode tcp
+  maxconn {connections}
+  timeout connect {flags.connect_timeout_s * _MS_PER_S:.0f}ms
+  timeout client {_IDLE_MS}ms
+  timeout server {flags.reply_timeout_s * _MS_PER_S:.0f}ms{smart}
+listen relay
+{listen}
+  balance roundrobin
+  option nolinger
+{backends}
+"""
+
+
+if __name__ == "__main__":
+    run("haproxy", prepare)
