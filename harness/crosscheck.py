@@ -13,19 +13,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import block, hosts, measure
+from harness import block, hosts, measure, plan
 from harness.analysis.crosscheck import BUILTIN, Crosscheck, Turn, sum_up
 from harness.block import Servers
 from harness.errors import BadInput
 from harness.loadgen import GeneratorFailed, clients
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.measure import LoadSide
-from harness.plan import REFERENCE
 from harness.registry import Implementation, find
 from harness.report import crosscheck as report
 from harness.report import figures
 from harness.report.figures import show
-from harness.schema import SERVER_ENDED, Cell, Client, PlannedCell, Slice, Workload
+from harness.schema import SERVER_ENDED, Client, PlannedCell, Slice, Workload
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
 from harness.testbed import Choice
@@ -54,8 +53,10 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
 
     Raises BadInput.
     """
+    cells = plan.expand(request.workloads, (1,), (request.concurrency,))
+    plan.with_takers(cells, request.implementations)
     names: list[Client] = [BUILTIN, *_witnesses(request.witnesses)]
-    [backend] = find(REFERENCE)
+    [backend] = find(plan.REFERENCE)
     complete = True
     with (
         hosts.opened(request.testbed, progress, with_backend="proxy" in request.workloads) as testbed,
@@ -65,8 +66,7 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
             show(output, figures.wrap(note, figures.WIDTH))
         for implementation in request.implementations:
             servers = Servers([implementation], backend, testbed, Path(folder))
-            for workload in request.workloads:
-                cell = hosts.place(request.cpus, Cell(workload, 1, request.concurrency))
+            for cell in (hosts.place(request.cpus, one) for one in cells if one.workload in implementation.workloads):
                 try:
                     found = _compare(servers, cell, names, request, progress)
                 except (GeneratorFailed, ServerFailed, BackendEnded) as failure:

@@ -15,6 +15,7 @@ from tests.simulated import WALL_NS, Server, cell, latencies, measure, planned
 
 BOTH = {"fast": Server(15_000), "slow": Server(12_000)}
 PLAN = planned(["fast", "slow"])
+PROXY = "proxy/w1/c100"
 
 
 def summarise(plan: Plan, slices: list[Slice]) -> Summary:
@@ -31,6 +32,24 @@ def test_finds_the_ratio_whatever_the_drift() -> None:
     assert not slow.ratio.holds(1.0)
     assert slow.ratio.value == pytest.approx(0.8, rel=0.03)
     assert slow.ratio.low == pytest.approx(0.8, rel=0.05)
+
+
+def test_a_cell_is_about_those_that_take_part_in_it() -> None:
+    plan = planned(["fast", "slow"], cell(), cell("proxy", backend=[2]))
+    fast, slow = plan.implementations
+    plan = msgspec.structs.replace(
+        plan, implementations=(msgspec.structs.replace(fast, workloads=("short",)), slow), precision=0.5
+    )
+    found = summarise(plan, [piece for piece in measure(plan, BOTH) if (piece.impl, piece.cell) != ("fast", PROXY)])
+    assert [(one.workload, one.impl) for one in found.cells] == [
+        ("short", "fast"),
+        ("short", "slow"),
+        ("proxy", "slow"),
+    ]
+    assert [len(ranking.standings) for ranking in found.rankings] == [2, 1]
+    assert found.cells[-1].throughput_rps.value
+    assert found.cells[-1].ratio.value is None, "the reference takes no part in it"
+    assert found.precision_missed == (), "where there is no ratio, requests/s are to be precise"
 
 
 def test_a_difference_below_the_noise_is_a_tie() -> None:

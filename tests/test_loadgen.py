@@ -234,6 +234,36 @@ def test_a_reply_larger_than_any_buffer_is_correct(
     assert len(outcome.completed_ns) == len(outcome.latency_ns) > 0
 
 
+def dated(second: int, body: bytes = b"hello") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Wed, 25 Nov 2026 15:47:{second:02} GMT\r\nContent-Length: 5\r\n\r\n"
+    return head.encode() + body
+
+
+@VIA
+@pytest.mark.parametrize("workload", ["short", "keepalive"])
+@pytest.mark.parametrize(
+    ("cut", "body", "errors"), [(0, b"hello", set()), (45, b"hello", set()), (0, b"jello", {"wrong reply"})]
+)
+def test_a_reply_may_have_another_date_and_nothing_else(
+    generator: Generator, workload: Literal["short", "keepalive"], via: str, cut: int, body: bytes, errors: set[str]
+) -> None:
+    seconds = itertools.cycle(range(60))
+
+    def handler(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while connection.recv(4096):
+            reply = dated(next(seconds), body)
+            for part in filter(None, (reply[:cut], reply[cut:])):
+                connection.sendall(part)
+            if workload == "short":
+                break
+
+    with serving(handler) as (_, port):
+        outcome = run(generator, job((via, port), workload=workload, reply=dated(0)))
+    assert outcome.errors.keys() == errors
+    assert bool(len(outcome.completed_ns)) != bool(errors)
+
+
 WRONG_BYTE = REPLY[:-1] + b"!"
 
 FAULTS: dict[str, tuple[Literal["short", "keepalive"], bytes, Handler, str]] = {

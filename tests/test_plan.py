@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness import plan
 from harness.errors import BadInput
+from harness.registry import Implementation, peer
 from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation
 from tests.simulated import cell
 
@@ -101,3 +102,12 @@ def test_a_reference_is_epoll_raw_or_the_first_or_the_one_asked_for() -> None:
     assert plan.choose_reference(["x", "y"], "y") == "y"
     with pytest.raises(BadInput, match="--reference z: does not take part; name one of x, y"):
         plan.choose_reference(["x", "y"], "z")
+
+
+def test_a_cell_needs_one_that_takes_part_in_it_and_each_needs_a_cell() -> None:
+    ours, relay = Implementation("ours", ("x",), None, external=True), peer("haproxy")
+    short, proxy = plan.expand(["short", "proxy"], [1], [100])
+    assert plan.with_takers([short, proxy], [ours, relay]) == [short, proxy]
+    assert plan.with_takers([short, proxy], [relay]) == [proxy]
+    with pytest.raises(BadInput, match=r"^haproxy: takes no part in short; leave it out, or give --workloads proxy$"):
+        plan.with_takers([short], [ours, relay])

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,14 @@ def test_implementations_are_found_again_and_externals_are_started_as_they_were(
     found, mine = resumption.implementations(plan_of(elsewhere, external), RUN)
     assert found == own
     assert (mine.name, mine.argv, mine.cwd, mine.external) == ("mine", ("/bin/sh", "-x"), None, True)
+
+
+def test_a_peer_is_one_again(tool: Callable[[str, str], str]) -> None:
+    tool("nginx", "nginx-light")
+    peer = PlannedImplementation(name="nginx+lean", argv=("/old/python", "-m", "harness.peers.nginx", "--lean"))
+    found = resumption.implementations(plan_of(peer), RUN)
+    assert found == find("nginx+lean")
+    assert found[0].workloads == ("short", "keepalive")
 
 
 def test_an_implementation_that_is_gone_is_named() -> None:

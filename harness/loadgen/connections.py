@@ -266,9 +266,11 @@ class Connections:
         begin, end = self._date
         before, after = data[: max(0, begin - have)], data[max(0, end - have) :]
         same = self.reply.startswith(before, have) and self.reply.startswith(after, max(end, have))
-        if same and begin < end and len(data) == len(self.reply):
+        if begin == end or not same:
+            return False
+        if len(data) == len(self.reply):
             self.reply = data
-        return same and begin < end
+        return True
 
     def _connected(self, fd: int) -> None:
         request = self.connecting.pop(fd)

@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.peers.peer import Peer
 BACKLOG = 8192
 _EXIT_BAD_INPUT = 2
 _MOST_WORKERS = 4096
-_MOST_SECONDS = 86400
+_LEAST_SECONDS, _MOST_SECONDS = 0.01, 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Flags:
 def parse(peer: Peer, argv: Sequence[str]) -> Flags:
     """Read a command line. Raises BadInput; what argparse sees itself ends the process, with a line and status 2."""
     given = _parser(peer).parse_args(argv)
+    if given.version:
+        sys.stdout.write(f"{_version(peer)}\n")
+        sys.exit()
     flags = Flags(
         cpus=_cpus(given.workers, given.start_cpu, oversubscribe=given.oversubscribe),
         listen=_addresses("-a", given.listen or ["0.0.0.0:80"]),
@@ -82,7 +86,7 @@ def _parser(peer: Peer) -> argparse.ArgumentParser:
     add("--connect-timeout", metavar="SECONDS", type=_seconds, default=3.0, help="(default: %(default)g)")
     add("--reply-timeout", metavar="SECONDS", type=_seconds, default=30.0, help="(default: %(default)g)")
     add("--lean", action="store_true", help="fewer packets a connection, as far as it has options for that")
-    add("--version", action="version", version=_version(peer), help="say which version runs")
+    add("--version", action="store_true", help="say which version runs")
     return parser
 
 
@@ -153,6 +157,8 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {_MOST_SECONDS}")
+    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {_LEAST_SECONDS} to {_MOST_SECONDS}"
+        )
     return value

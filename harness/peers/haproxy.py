@@ -44,7 +44,6 @@ defaults
 listen relay
 {listen}
   balance roundrobin
-  option nolinger
 {backends}
 """
 

@@ -33,16 +33,18 @@ def configure(flags: Flags, folder: Path) -> str:
     """Return nginx.conf, as fast as nginx's documentation says."""
     masks = " ".join(f"1{'0' * cpu}" for cpu in flags.cpus)
     deferred = " deferred" * flags.lean
-    listen = "\n".join(f"    listen {address} backlog={BACKLOG}{deferred};" for address in flags.listen)
-    temporary = "\n".join(f"  {name}_temp_path {folder}/{name};" for name in _TEMPORARY)
+    # "Allows a kernel to distribute incoming connections between worker processes."
+    reuseport = " reuseport" * (len(flags.cpus) > 1)
+    listen = "\n".join(f"    listen {address} backlog={BACKLOG}{reuseport}{deferred};" for address in flags.listen)
+    temporary = "\n".join(f"  {name}_temp_path {_quoted(folder / name)};" for name in _TEMPORARY)
     connections = min(_CONNECTIONS, flags.descriptors - _SPARE_DESCRIPTORS)
     user = "user root root;" if os.geteuid() == 0 else ""
     return f"""{user}
 daemon off;
 worker_processes {len(flags.cpus)};
 worker_cpu_affinity {masks};
-pid {folder}/nginx.pid;
-error_log {flags.log_file.absolute()} warn;
+pid {_quoted(folder / "nginx.pid")};
+error_log {_quoted(flags.log_file.absolute())} warn;
 events {{
   use epoll;
   worker_connections {connections};
@@ -64,6 +66,10 @@ http {{
   }}
 }}
 """
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _end_workers_with_this_process() -> None:

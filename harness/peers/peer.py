@@ -22,7 +22,7 @@ class Peer:
     workloads: tuple[Workload, ...]
     """Those it takes part in."""
     obligations: tuple[str, ...]
-    """Ids of what is asked of it: what bears on the work that is measured. The rest is our servers' own."""
+    """Ids of what is asked of it: what bears on the work that is measured. The rest is a matter of our own servers."""
 
     def find(self) -> str:
         """Return the path of its program. Raises BadInput when it is not installed."""
@@ -32,8 +32,6 @@ class Peer:
         return path
 
 
-_PROCESSES = ("PROC-PINNED", "PROC-START-CPU", "PROC-ALL-SERVE", "PROC-SIGTERM", "PROC-ORPHAN", "LISTEN-BACKLOG")
-
 PEERS = {
     peer.name: peer
     for peer in (
@@ -41,13 +39,33 @@ PEERS = {
             "nginx",
             "nginx-light",
             ("short", "keepalive"),
-            (*_PROCESSES, "REPLY-LENGTH", "REPLY-ONE-PACKET", "CLOSE-FIRST", "KEEP-MANY", "MANY-1000"),
+            (
+                "PROC-PINNED",
+                "PROC-START-CPU",
+                "PROC-ALL-SERVE",
+                "PROC-SIGTERM",
+                "PROC-ORPHAN",
+                "LISTEN-BACKLOG",
+                "REPLY-LENGTH",
+                "REPLY-ONE-PACKET",
+                "CLOSE-FIRST",
+                "KEEP-MANY",
+                "MANY-1000",
+            ),
         ),
         Peer(
             "haproxy",
             "haproxy",
             ("proxy",),
-            (*_PROCESSES, "PROXY-RELAY", "PROXY-END-EOF", "PROXY-RESET-BACKEND"),
+            (
+                "PROXY-RELAY",
+                "PROXY-LARGE-REPLY",
+                "PROXY-LARGE-REQUEST",
+                "PROXY-SPLIT-REQUEST",
+                "PROXY-END-EOF",
+                "PROXY-HALF-CLOSE",
+                "PROXY-CLIENT-GONE",
+            ),
         ),
     )
 }

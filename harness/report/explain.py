@@ -27,7 +27,7 @@ def render(plan: Plan, slices: Sequence[Slice], summary: Summary, cell: str, imp
     planned = find_cell(plan, cell)
     entries = [entry for entry in summary.cells if entry.cell.key == planned.key and impl in {None, entry.impl}]
     if not entries:
-        names = ", ".join(figures.printable(one.name) for one in plan.implementations)
+        names = ", ".join(figures.printable(one.name) for one in plan.taking_part(planned))
         raise BadInput(f"--impl {impl}: did not take part; these did: {names}")
     measured = gather(plan, slices)
     parts = [_heading(plan, planned)]

@@ -55,9 +55,9 @@ def _limited(plan: Plan) -> list[str]:
         if out:
             told.append(f"{name} takes no part in {figures.listing(out)}.")
         if impl.obligations is not None:
+            asked = figures.plural(len(impl.obligations), "obligation")
             told.append(
-                f"{name} is a peer, checked for {figures.plural(len(impl.obligations), 'obligation')} of the contract "
-                f"alone: {', '.join(impl.obligations)}."
+                f"{name} is a peer: of the contract it is checked for {asked} alone, those that bear on the work."
             )
     return [figures.wrap(text, WIDTH, "  ", "    ") for text in told]
 
@@ -66,8 +66,10 @@ def _amount(plan: Plan) -> str:
     blocks = f" in {plan.blocks} blocks, each with fresh servers" if plan.blocks > 1 else ""
     until = "" if plan.precision is None else f" at most, until every ratio is known to {plan.precision * 100:g} %"
     client = "" if plan.client == "builtin" else f" by {plan.client}"
+    counts = {len(plan.taking_part(cell)) for cell in plan.cells}
+    up_to = "up to " * (len(counts) > 1)
     return (
-        f"{figures.plural(len(plan.cells), 'cell')} x {figures.plural(len(plan.implementations), 'implementation')} x "
+        f"{figures.plural(len(plan.cells), 'cell')} x {up_to}{figures.plural(max(counts), 'implementation')} x "
         f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms{blocks}: about "
         f"{plan.budget_s:.0f} s of load{client}{until}, in an order drawn from seed {plan.seed}. Where a server is "
         "slow, the slices of its cell are longer and the rounds fewer."
