@@ -1,6 +1,17 @@
 """HAProxy as a relay of bytes (``mode tcp``): ``python -m harness.peers.haproxy FLAGS`` becomes it.
 
 Its workers are threads of one process.
+
+What its documentation offers for speed was measured against the plain configuration, one run with a copy of this file
+for each (``harness compare --impls none --workloads proxy --external plain=... --external nolinger=... --blocks 4
+--budget 90s``; two-core virtual machine, Linux 6.18, netns), CPU per request, 95 % interval:
+
+- ``option nolinger``: 0.988 (0.948 to 1.028). In a ``listen`` section it resets the client's side as well, and destroys
+  the end of a reply (PROXY-HALF-CLOSE).
+- ``tune.bufsize 4096`` with ``tune.maxpollevents 64``: 0.990 (0.927 to 1.070).
+- ``option tcp-smart-accept`` with ``option tcp-smart-connect``: 0.997 (0.963 to 1.030), one segment less.
+
+None is told from 1, so none is set; the last are what ``--lean`` sets.
 """
 
 from collections.abc import Sequence
