@@ -64,7 +64,6 @@ PEERS = {
                 "PROXY-SPLIT-REQUEST",
                 "PROXY-END-EOF",
                 "PROXY-HALF-CLOSE",
-                "PROXY-CLIENT-GONE",
             ),
         ),
     )
