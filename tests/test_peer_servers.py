@@ -95,7 +95,7 @@ def test_each_is_compared_in_its_workloads(tmp_path: Path) -> None:
     assert all(one["requests"] > 0 and one["errors"] == 0 for one in cells.values())
     assert "haproxy takes no part in short and keepalive." in done.stdout
     assert "nginx takes no part in proxy." in done.stdout
-    assert "haproxy is a peer, checked for" in done.stdout
+    assert "haproxy is a peer: of the contract it is checked for 6 obligations alone" in done.stdout
 
 
 @pytest.mark.usefixtures("installed")
