@@ -17,6 +17,7 @@ from harness import crosscheck as cross
 from harness import plan, selftest, stored
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.analysis.stats import FEWEST_ROUNDS
+from harness.cost import command as costs
 from harness.errors import BadInput
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
@@ -318,3 +319,35 @@ def crosscheck(
         seed=secrets.randbits(32) if seed is None else seed,
     )
     return 0 if cross.crosscheck(request, OUTPUT, PROGRESS) else EXIT_FAILED
+
+
+@cli.command()
+@_implementations
+@click.option("--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
+              help="As with compare.")  # fmt: skip
+@click.option("--lean", is_flag=True, help="Start the servers with --lean: fewer TCP segments per connection.")
+@_placement
+@click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the figures to this file.")
+def cost(
+    impls: str,
+    externals: Sequence[str],
+    workloads: Sequence[Workload],
+    lean: bool,  # noqa: FBT001  click's way to pass a flag
+    testbed: Choice,
+    cpus: Cpus,
+    json_file: Path | None,
+) -> int:
+    """Count what one request takes: system calls by name, TCP segments, wake-ups. Nothing is timed.
+
+    The figures are the same on every run, whatever else the machine does. Takes half a minute. Exit status: 0; 1 when
+    there are no figures for one; 2 for bad input, as when strace is not installed.
+    """
+    request = costs.Request(
+        implementations=find(impls, externals),
+        workloads=workloads,
+        lean=lean,
+        testbed=testbed,
+        cpus=cpus,
+        json_file=json_file,
+    )
+    return 0 if costs.cost(request, OUTPUT, PROGRESS) else EXIT_FAILED

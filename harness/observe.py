@@ -96,6 +96,11 @@ def tcp_counts(proc_net: Path) -> TcpCounts:
     )
 
 
+def delayed_acks(proc_net: Path) -> int:
+    """Count the acknowledgements that a network namespace has sent because their time had come, with no data to go."""
+    return _table(proc_net / "netstat", "TcpExt:")["DelayedACKs"]
+
+
 def _table(path: Path, prefix: str) -> dict[str, int]:
     """Read the two lines, of names and of numbers, that begin with ``prefix`` (proc_pid_net(5))."""
     names, numbers = (line.split()[1:] for line in path.read_text().splitlines() if line.startswith(prefix))

@@ -1,0 +1,67 @@
+"""The cost command: what one request takes of each server, a table for each workload."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import hosts, results
+from harness.analysis.cost import Cost, Costs
+from harness.cost import tracer
+from harness.cost.measurement import PASSES, Setting, measure
+from harness.registry import Implementation
+from harness.report import cost as report
+from harness.report import figures
+from harness.report.figures import show
+from harness.schema import Cell, Workload
+from harness.servers import ServerFailed
+from harness.testbed import Choice
+from harness.testbed.placement import Cpus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for."""
+
+    implementations: Sequence[Implementation]
+    workloads: Sequence[Workload]
+    lean: bool
+    testbed: Choice
+    cpus: Cpus
+    json_file: Path | None
+
+
+def cost(request: Request, output: Console, progress: Console) -> bool:
+    """Count, print a table for each workload, and tell whether all servers have figures. Raises BadInput."""
+    tracer.find()
+    complete = True
+    costs: list[Cost] = []
+    with (
+        hosts.opened(request.testbed, progress, with_backend="proxy" in request.workloads) as testbed,
+        tempfile.TemporaryDirectory(prefix="percore-cost-") as folder,
+    ):
+        for note in testbed.notes:
+            show(output, figures.wrap(note, figures.WIDTH))
+        for workload in request.workloads:
+            cell = hosts.place(request.cpus, Cell(workload, 1, 1))
+            of_workload = []
+            for implementation in request.implementations:
+                setting = Setting(
+                    implementation=implementation, cell=cell, testbed=testbed, lean=request.lean, folder=Path(folder)
+                )
+                try:
+                    with progress.status(f"{implementation.name}, {workload}"):
+                        of_workload.append(measure(setting))
+                except ServerFailed as failure:
+                    show(progress, f"harness: error: {failure}")
+                    complete = False
+            if of_workload:
+                show(output, report.render(workload, of_workload, lean=request.lean))
+            costs += of_workload
+    found = Costs(testbed=testbed.name, lean=request.lean, passes=PASSES, costs=costs)
+    show(output, report.legend(found))
+    if request.json_file:
+        results.write_json(request.json_file, found)
+    return complete

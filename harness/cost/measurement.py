@@ -1,0 +1,200 @@
+"""What one request of a workload takes of one server."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import ports
+from harness.analysis.cost import Cost, Counts, Figure, Taken, per_request
+from harness.cost.exchanges import TIMEOUT_S, Exchange, Idle, Keepalive, Proxy, Short, client_of
+from harness.cost.tracer import Tracer
+from harness.cost.wire import Wire
+from harness.cost.workers import Workers
+from harness.registry import Implementation
+from harness.schema import PlannedCell
+from harness.servers import Server, ServerFailed
+from harness.testbed import Host, Testbed
+
+BUNCH = 64
+"""How many requests come at a time in a bunch: as many events as epoll_raw, and the original, take from a poll."""
+PASSES = 3
+_WARM_UPS = 2
+"""Rounds before a pass, until memory is taken and no early segment of a connection is acknowledged at once."""
+_ROUNDS, _ROUNDS_OF_BUNCHES = 10, 1
+_TRIES = 5
+"""How often a pass is made in which the time that it took makes a segment."""
+_NEVER_S = "86400"
+
+_WAKEUPS, _BY_TIME = "wakeups", "by time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is measured, and where."""
+
+    implementation: Implementation
+    cell: PlannedCell
+    testbed: Testbed
+    lean: bool
+    folder: Path
+    """Where the server logs, and strace writes."""
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether the server relays to a backend."""
+        return self.cell.workload == "proxy"
+
+
+def measure(setting: Setting) -> Cost:
+    """Start a server, and count. Raises ServerFailed and BadInput."""
+    setting.testbed.steer(setting.cell)
+    name, workload = setting.implementation.name, setting.cell.workload
+    with ExitStack() as stack:
+        stack.enter_context(_on_cpus(setting.cell.generator_cpus))
+        try:
+            subject = _start(stack, setting)
+            traffic = [subject.traffic(exchange) for exchange in subject.exchanges]
+            # Not before: strace's stops would count as sleeps.
+            tracer = Tracer(subject.workers.pids, setting.folder, setting.cell.generator_cpus)
+            calls = subject.calls(stack.enter_context(tracer))
+        except OSError as error:
+            raise ServerFailed(f"{name}, {workload}: {error.strerror or error}") from error
+    alone, *bunch = [
+        Taken(
+            at_a_time=exchange.requests,
+            calls=of_calls,
+            # Whether a proxy sleeps while a backend accepts is a matter of microseconds.
+            wakeups=None if setting.is_proxy else of_traffic.get(_WAKEUPS, Figure(0, 0, 0)),
+            segments={name: figure for name, figure in of_traffic.items() if name != _WAKEUPS},
+        )
+        for exchange, of_traffic, of_calls in zip(subject.exchanges, traffic, calls, strict=True)
+    ]
+    return Cost(impl=name, workload=workload, alone=alone, bunch=bunch[0] if bunch else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A server that is up, and what is asked of it."""
+
+    workers: Workers
+    wire: Wire
+    exchanges: Sequence[Exchange]
+    """One request at a time, and then a bunch of them where that has an order."""
+
+    def traffic(self, exchange: Exchange) -> Mapping[str, Figure]:
+        """Count wake-ups and segments. Raises OSError and ServerFailed."""
+        rounds = _rounds(exchange)
+        return per_request([self._undisturbed(exchange, rounds) for _ in range(PASSES)], rounds * exchange.requests)
+
+    def calls(self, tracer: Tracer) -> list[Mapping[str, Figure]]:
+        """Count the system calls of each exchange. Raises OSError and ServerFailed."""
+        idle = self._passes(Idle(self.workers), _ROUNDS, tracer.calls)
+        of_a_hold = {name: figure.value for name, figure in per_request(idle, _ROUNDS).items()}
+        found: list[Mapping[str, Figure]] = []
+        for exchange in self.exchanges:
+            rounds = _rounds(exchange)
+            passes = self._passes(exchange, rounds, tracer.calls)
+            found.append(per_request(passes, rounds * exchange.requests, rounds * exchange.holds, of_a_hold))
+        return found
+
+    def _undisturbed(self, exchange: Exchange, rounds: int) -> Counts:
+        """Make a pass, and again where segments were sent because time had passed; the last time counts anyway."""
+        for _ in range(_TRIES):
+            counts = dict(self._pass(exchange, rounds, self._traffic))
+            if not counts.pop(_BY_TIME):
+                break
+        return counts
+
+    def _traffic(self) -> Counts:
+        traffic = self.wire.traffic()
+        return {_WAKEUPS: self.workers.wakeups(), _BY_TIME: traffic.by_time, **traffic.segments}
+
+    def _passes(self, exchange: Exchange, rounds: int, count: Callable[[], Counts]) -> list[Counts]:
+        return [self._pass(exchange, rounds, count) for _ in range(PASSES)]
+
+    def _pass(self, exchange: Exchange, rounds: int, count: Callable[[], Counts]) -> Counts:
+        for _ in range(_WARM_UPS):
+            exchange.go()
+        self.wire.mark_rest()
+        before = count()
+        for _ in range(rounds):
+            exchange.go()
+        after = count()
+        return {name: after[name] - before.get(name, 0) for name in after}
+
+
+def _rounds(exchange: Exchange) -> int:
+    return _ROUNDS if exchange.requests == 1 else _ROUNDS_OF_BUNCHES
+
+
+def _start(stack: ExitStack, setting: Setting) -> _Subject:
+    """Start the server, and make sure that it answers. Raises OSError and ServerFailed."""
+    host, client_host = setting.testbed.server, setting.testbed.client
+    wire = Wire(setting.testbed, with_backend=setting.is_proxy)
+    flags = ["-w", "1", "-c", str(setting.cell.server_cpus[0]), *(["--lean"] if setting.lean else [])]
+    if setting.cell.workload == "keepalive":
+        flags.append("-k")
+    if setting.is_proxy:
+        backend = _listener(stack, setting.testbed.backend)
+        # No time limit runs out meanwhile, as each that does costs the server a poll.
+        limits = ["--connect-timeout", _NEVER_S, "--reply-timeout", _NEVER_S]
+        flags += ["-x", ports.join(*backend.getsockname()), *limits]
+    server = Server(
+        setting.implementation,
+        flags,
+        [stack.enter_context(host.reserve())],
+        setting.folder,
+        setting.implementation.name,
+        host=host,
+        cpus=setting.cell.server_cpus,
+    )
+    stack.enter_context(server)
+    target = ports.split(server.listen[0])
+    if setting.is_proxy:
+        server.wait_listening()
+        Proxy(target, client_host, backend, wire, Workers(setting.implementation.name, ())).go()
+        workers = _workers(server)
+        return _Subject(workers, wire, [Proxy(target, client_host, backend, wire, workers)])
+    server.wait_ready()
+    reply, workers = server.sample_reply(), _workers(server)
+    if setting.cell.workload == "keepalive":
+        clients = [_connected(stack, client_host, target) for _ in range(BUNCH)]
+        return _Subject(
+            workers,
+            wire,
+            [Keepalive(clients[:1], reply, wire, workers), Keepalive(clients, reply, wire, workers)],
+        )
+    return _Subject(workers, wire, [Short(width, target, client_host, reply, wire, workers) for width in (1, BUNCH)])
+
+
+def _workers(server: Server) -> Workers:
+    """Return those that answer: the children of what was started, which itself prints statistics; or that alone."""
+    return Workers(server.implementation.name, server.worker_pids() or [server.pid])
+
+
+def _listener(stack: ExitStack, host: Host) -> socket.socket:
+    listener = stack.enter_context(host.socket())
+    listener.bind((host.address, 0))
+    listener.listen()
+    listener.settimeout(TIMEOUT_S)
+    return listener
+
+
+def _connected(stack: ExitStack, host: Host, target: tuple[str, int]) -> socket.socket:
+    client = stack.enter_context(client_of(host))
+    client.connect(target)
+    return client
+
+
+@contextmanager
+def _on_cpus(cpus: Sequence[int]) -> Iterator[None]:
+    """Let this thread, which is the client and the backend, run on the client's CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
