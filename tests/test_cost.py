@@ -1,6 +1,7 @@
 """What one request takes: reading strace, summing up passes, and the command on running servers."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from harness import processes
 from harness.analysis.cost import Cost, Figure, Taken, per_request
 from harness.analysis.strace import returned
+from harness.cost import counter
 from harness.report.cost import render
 from harness.report.figures import WIDTH
 
@@ -101,6 +103,29 @@ def test_what_differs_between_passes_is_shown_and_named() -> None:
     assert ["all", "system", "calls", "~3.5", "/", "2"] in lines
     assert "mine, by itself: not the same in every pass: brk 1.000 to 2.000." in text
     assert all(len(line) <= WIDTH for line in text.splitlines())
+
+
+def test_a_counter_counts_what_another_process_does(tool: Callable[[str, str], str]) -> None:
+    context_switches = (1, 3)  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CONTEXT_SWITCHES: there without a CPU's counter, too
+    with subprocess.Popen([tool("cat", "coreutils")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as echo:
+        assert echo.stdin is not None
+        assert echo.stdout is not None
+        try:
+            with counter.opened([echo.pid], context_switches) as opened:
+                for _ in range(20):
+                    assert processes.wait_until(lambda: processes.state(echo.pid) == "sleeping", 10)
+                    echo.stdin.write(b"x")
+                    assert echo.stdout.read(1) == b"x"
+                assert opened.read() >= 20
+        except counter.CannotCount as problem:
+            pytest.skip(str(problem))
+        finally:
+            echo.kill()
+
+
+def test_what_cannot_be_counted_is_told() -> None:
+    with pytest.raises(counter.CannotCount, match="no such counter"), counter.opened([os.getpid()], (999_999, 0)):
+        pass
 
 
 def harness(*arguments: str) -> list[str]:

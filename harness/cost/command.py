@@ -1,5 +1,6 @@
 """The cost command: what one request takes of each server, a table for each workload."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from harness import hosts, results
 from harness.analysis.cost import Cost, Costs
-from harness.cost import tracer
+from harness.cost import counter, tracer
 from harness.cost.measurement import PASSES, Setting, measure
 from harness.registry import Implementation
 from harness.report import cost as report
@@ -17,7 +18,7 @@ from harness.report import figures
 from harness.report.figures import show
 from harness.schema import Cell, Workload
 from harness.servers import ServerFailed
-from harness.testbed import Choice
+from harness.testbed import Choice, Testbed
 from harness.testbed.placement import Cpus
 
 
@@ -60,8 +61,22 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
             if of_workload:
                 show(output, report.render(workload, of_workload, lean=request.lean))
             costs += of_workload
-    found = Costs(testbed=testbed.name, lean=request.lean, passes=PASSES, costs=costs)
+        notes = _notes(testbed)
+    found = Costs(testbed=testbed.name, lean=request.lean, passes=PASSES, notes=notes, costs=costs)
     show(output, report.legend(found))
     if request.json_file:
         results.write_json(request.json_file, found)
     return complete
+
+
+def _notes(testbed: Testbed) -> list[str]:
+    """Say why something is not told."""
+    notes = []
+    if testbed.server.holder_pid is None:
+        notes.append("On loopback client and server count their segments together, and none are told.")
+    try:
+        with counter.opened([os.getpid()]):
+            pass
+    except counter.CannotCount as problem:
+        notes.append(f"Instructions are not counted: {problem}.")
+    return notes

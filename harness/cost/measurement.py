@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import ports
 from harness.analysis.cost import Cost, Counts, Figure, Taken, per_request
+from harness.cost import counter
 from harness.cost.exchanges import TIMEOUT_S, Exchange, Idle, Keepalive, Proxy, Short, client_of
 from harness.cost.tracer import Tracer
 from harness.cost.wire import Wire
@@ -28,7 +29,7 @@ _TRIES = 5
 """How often a pass is made in which the time that it took makes a segment."""
 _NEVER_S = "86400"
 
-_WAKEUPS, _BY_TIME = "wakeups", "by time"
+_WAKEUPS, _BY_TIME, _COUNTED = "wakeups", "by time", "counted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,10 @@ def measure(setting: Setting) -> Cost:
         try:
             subject = _start(stack, setting)
             traffic = [subject.traffic(exchange) for exchange in subject.exchanges]
+            instructions = subject.instructions()
             # Not before: strace's stops would count as sleeps.
             tracer = Tracer(subject.workers.pids, setting.folder, setting.cell.generator_cpus)
-            calls = subject.calls(stack.enter_context(tracer))
+            calls = subject.without_holds(stack.enter_context(tracer).calls)
         except OSError as error:
             raise ServerFailed(f"{name}, {workload}: {error.strerror or error}") from error
     alone, *bunch = [
@@ -69,8 +71,11 @@ def measure(setting: Setting) -> Cost:
             # Whether a proxy sleeps while a backend accepts is a matter of microseconds.
             wakeups=None if setting.is_proxy else of_traffic.get(_WAKEUPS, Figure(0, 0, 0)),
             segments={name: figure for name, figure in of_traffic.items() if name != _WAKEUPS},
+            instructions=of_instructions,
         )
-        for exchange, of_traffic, of_calls in zip(subject.exchanges, traffic, calls, strict=True)
+        for exchange, of_traffic, of_instructions, of_calls in zip(
+            subject.exchanges, traffic, instructions, calls, strict=True
+        )
     ]
     return Cost(impl=name, workload=workload, alone=alone, bunch=bunch[0] if bunch else None)
 
@@ -89,14 +94,22 @@ class _Subject:
         rounds = _rounds(exchange)
         return per_request([self._undisturbed(exchange, rounds) for _ in range(PASSES)], rounds * exchange.requests)
 
-    def calls(self, tracer: Tracer) -> list[Mapping[str, Figure]]:
-        """Count the system calls of each exchange. Raises OSError and ServerFailed."""
-        idle = self._passes(Idle(self.workers), _ROUNDS, tracer.calls)
+    def instructions(self) -> Sequence[Figure | None]:
+        """Count the instructions of each exchange where that is possible. Raises OSError and ServerFailed."""
+        try:
+            with counter.opened(self.workers.pids) as opened:
+                return [found.get(_COUNTED) for found in self.without_holds(lambda: {_COUNTED: opened.read()})]
+        except counter.CannotCount:
+            return [None] * len(self.exchanges)
+
+    def without_holds(self, count: Callable[[], Counts]) -> list[Mapping[str, Figure]]:
+        """Count something of each exchange, less what a hold takes by itself. Raises OSError and ServerFailed."""
+        idle = self._passes(Idle(self.workers), _ROUNDS, count)
         of_a_hold = {name: figure.value for name, figure in per_request(idle, _ROUNDS).items()}
         found: list[Mapping[str, Figure]] = []
         for exchange in self.exchanges:
             rounds = _rounds(exchange)
-            passes = self._passes(exchange, rounds, tracer.calls)
+            passes = self._passes(exchange, rounds, count)
             found.append(per_request(passes, rounds * exchange.requests, rounds * exchange.holds, of_a_hold))
         return found
 

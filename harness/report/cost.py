@@ -8,6 +8,8 @@ from harness.report.figures import NONE, WIDTH
 from harness.schema import Workload
 
 _DECIMALS = 3
+_LARGE = 1000
+"""Instructions, which have no decimals that say something."""
 _VARIES = "~"
 _LEGEND = (
     "Counted in one worker in {passes} passes; what has no {varies} was the same in each. The worker is held until a "
@@ -68,7 +70,9 @@ def _text(figure: Figure | None) -> str:
     """Return ``2`` or ``1.016``, and with a sign before it what was not the same in every pass."""
     if figure is None:
         return NONE
-    number = f"{figure.value:,.{_DECIMALS}f}".rstrip("0").rstrip(".")
+    decimals = _DECIMALS if figure.value < _LARGE else 0
+    number = figures.number(figure.value, decimals)
+    number = number.rstrip("0").rstrip(".") if decimals else number
     return number if figure.is_exact else f"{_VARIES}{number}"
 
 
