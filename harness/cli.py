@@ -325,14 +325,12 @@ def crosscheck(
 @_implementations
 @click.option("--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
               help="As with compare.")  # fmt: skip
-@click.option("--lean", is_flag=True, help="Start the servers with --lean: fewer TCP segments per connection.")
 @_placement
 @click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the figures to this file.")
 def cost(
     impls: str,
     externals: Sequence[str],
     workloads: Sequence[Workload],
-    lean: bool,  # noqa: FBT001  click's way to pass a flag
     testbed: Choice,
     cpus: Cpus,
     json_file: Path | None,
@@ -345,7 +343,6 @@ def cost(
     request = costs.Request(
         implementations=find(impls, externals),
         workloads=workloads,
-        lean=lean,
         testbed=testbed,
         cpus=cpus,
         json_file=json_file,

@@ -85,23 +85,23 @@ def test_what_strace_does_not_write_is_not_passed_over() -> None:
 
 
 def test_what_a_hold_takes_by_itself_is_left_out() -> None:
-    passes = [{"read": 20, "getpid": 24, "poll": 4}] * 3
-    found = per_request(passes, requests=20, holds=4, of_a_hold={"getpid": 1.0, "poll": 1.0})
+    rounds = [{"read": 20, "getpid": 24, "poll": 4}] * 3
+    found = per_request(rounds, requests=20, holds=4, of_a_hold={"getpid": 1.0, "poll": 1.0})
     assert found == {"read": Figure(1, 1, 1), "getpid": Figure(1, 1, 1)}
 
 
-def test_what_differs_between_passes_is_shown_and_named() -> None:
+def test_what_differs_between_rounds_is_shown_and_named() -> None:
     def taken(at_a_time: int, **calls: Figure) -> Taken:
         return Taken(at_a_time=at_a_time, calls=calls, wakeups=None, segments={})
 
     exact, mixed = Figure(2.0, 2.0, 2.0), Figure(1.5, 1.0, 2.0)
     cost = Cost(impl="mine", workload="short", alone=taken(1, read=exact, brk=mixed), bunch=taken(64, read=exact))
-    text = render("short", [cost], lean=False)
+    text = render("short", [cost])
     lines = [line.split() for line in text.splitlines()]
     assert ["read", "2"] in lines
     assert ["brk", "~1.5", "/", "-"] in lines
     assert ["all", "system", "calls", "~3.5", "/", "2"] in lines
-    assert "mine, by itself: not the same in every pass: brk 1.000 to 2.000." in text
+    assert "mine, by itself: not the same in every round: brk 1.000 to 2.000." in text
     assert all(len(line) <= WIDTH for line in text.splitlines())
 
 
@@ -147,17 +147,17 @@ def values(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: figure["value"] for name, figure in figures.items()}
 
 
-@pytest.mark.parametrize(("flags", "expected"), [([], PLAIN), (["--lean"], LEAN)], ids=["plain", "lean"])
+@pytest.mark.parametrize(("name", "expected"), [("epoll_raw", PLAIN), ("epoll_raw+lean", LEAN)])
 def test_a_request_takes_of_epoll_raw_what_it_should(
-    flags: list[str],
+    name: str,
     expected: Mapping[str, tuple[Mapping[str, float], Mapping[str, float] | None, Mapping[str, int]]],
     tmp_path: Path,
     tool: Callable[[str, str], str],
 ) -> None:
     tool("strace", "strace")
-    found = counted(tmp_path, "--impls", "epoll_raw", *flags)
+    found = counted(tmp_path, "--impls", name)
     for workload, (calls, in_a_bunch, segments) in expected.items():
-        cost = found["epoll_raw", workload]
+        cost = found[name, workload]
         regimes = [cost["alone"], *([cost["bunch"]] if cost["bunch"] else [])]
         assert [values(taken["calls"]) for taken in regimes] == [each for each in (calls, in_a_bunch) if each], workload
         wakeups = [taken["wakeups"] and taken["wakeups"]["value"] for taken in regimes]

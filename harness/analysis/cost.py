@@ -1,4 +1,4 @@
-"""What one request takes, from counts over several passes that should all be the same."""
+"""What one request takes, from counts of several rounds that should all be the same."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,20 +7,20 @@ import msgspec
 from harness.schema import Positive, TestbedName, Workload
 
 Counts = Mapping[str, int]
-"""Of one pass, by name."""
+"""Of one round, by name."""
 
 
 class Figure(msgspec.Struct, frozen=True):
     """How many of something one request takes."""
 
     value: float
-    """The mean over the passes."""
+    """The mean over the rounds."""
     low: float
     high: float
 
     @property
     def is_exact(self) -> bool:
-        """Whether every pass had the same."""
+        """Whether every round had the same."""
         return self.low == self.high
 
 
@@ -33,7 +33,10 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     wakeups: Figure | None
     """None for a proxy: whether it sleeps while a backend accepts is a matter of microseconds."""
     segments: Mapping[str, Figure]
-    """``in`` and ``out`` of the server's host, ``backend in`` and ``backend out`` of the backend's; not on loopback."""
+    """Of the server's host, ``in`` and ``out``, and of the backend's, ``backend in`` and ``backend out``.
+
+    Empty for a bunch, and on loopback.
+    """
     instructions: Figure | None = None
 
     @property
@@ -47,7 +50,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def varying(self) -> Mapping[str, Figure]:
-        """Return what was not the same in every pass. Instructions are left out, which never are."""
+        """Return what was not the same in every round. Instructions are left out, which never are."""
         return {name: figure for name, figure in self._counted().items() if not figure.is_exact}
 
     def _counted(self) -> Mapping[str, Figure]:
@@ -70,24 +73,22 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """All that one command has counted."""
 
     testbed: TestbedName
-    lean: bool
-    passes: Positive
     notes: Sequence[str] = ()
     """Why something is not told."""
     costs: Sequence[Cost]
 
 
 def per_request(
-    passes: Sequence[Counts], requests: int, holds: int = 0, of_a_hold: Mapping[str, float] | None = None
+    rounds: Sequence[Counts], requests: int, holds: int = 0, of_a_hold: Mapping[str, float] | None = None
 ) -> dict[str, Figure]:
-    """Divide what each pass counted by the requests that it had, and leave out what no pass has anything of.
+    """Divide what each round counted by the requests that it had, and leave out what no round has anything of.
 
-    Each pass had so many ``holds``; ``of_a_hold`` is what one takes by itself.
+    Each round had so many ``holds``; ``of_a_hold`` is what one takes by itself.
     """
     less = of_a_hold or {}
     found = {}
-    for name in dict.fromkeys(name for counts in passes for name in counts):
-        values = [(counts.get(name, 0) - holds * less.get(name, 0)) / requests for counts in passes]
+    for name in dict.fromkeys(name for counts in rounds for name in counts):
+        values = [(counts.get(name, 0) - holds * less.get(name, 0)) / requests for counts in rounds]
         if any(values):
             found[name] = Figure(sum(values) / len(values), min(values), max(values))
     return found

@@ -11,7 +11,7 @@ from rich.console import Console
 from harness import hosts, results
 from harness.analysis.cost import Cost, Costs
 from harness.cost import counter, tracer
-from harness.cost.measurement import PASSES, Setting, measure
+from harness.cost.measurement import Setting, measure
 from harness.registry import Implementation
 from harness.report import cost as report
 from harness.report import figures
@@ -28,7 +28,6 @@ class Request:
 
     implementations: Sequence[Implementation]
     workloads: Sequence[Workload]
-    lean: bool
     testbed: Choice
     cpus: Cpus
     json_file: Path | None
@@ -49,9 +48,7 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
             cell = hosts.place(request.cpus, Cell(workload, 1, 1))
             of_workload = []
             for implementation in request.implementations:
-                setting = Setting(
-                    implementation=implementation, cell=cell, testbed=testbed, lean=request.lean, folder=Path(folder)
-                )
+                setting = Setting(implementation=implementation, cell=cell, testbed=testbed, folder=Path(folder))
                 try:
                     with progress.status(f"{implementation.name}, {workload}"):
                         of_workload.append(measure(setting))
@@ -59,10 +56,10 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
                     show(progress, f"harness: error: {failure}")
                     complete = False
             if of_workload:
-                show(output, report.render(workload, of_workload, lean=request.lean))
+                show(output, report.render(workload, of_workload))
             costs += of_workload
         notes = _notes(testbed)
-    found = Costs(testbed=testbed.name, lean=request.lean, passes=PASSES, notes=notes, costs=costs)
+    found = Costs(testbed=testbed.name, notes=notes, costs=costs)
     show(output, report.legend(found))
     if request.json_file:
         results.write_json(request.json_file, found)

@@ -21,15 +21,14 @@ from harness.testbed import Host, Testbed
 
 BUNCH = 64
 """How many requests come at a time in a bunch: as many events as epoll_raw, and the original, take from a poll."""
-PASSES = 3
+ROUNDS, ROUNDS_OF_BUNCHES = 10, 3
 _WARM_UPS = 2
-"""Rounds before a pass, until memory is taken and no early segment of a connection is acknowledged at once."""
-_ROUNDS, _ROUNDS_OF_BUNCHES = 10, 1
-_TRIES = 5
-"""How often a pass is made in which the time that it took makes a segment."""
+"""Rounds before the first, until memory is taken and no early segment of a connection is acknowledged at once."""
+_TRIES = 10
+"""How often a round is made in which the time that it took makes a segment."""
 _NEVER_S = "86400"
 
-_WAKEUPS, _BY_TIME, _COUNTED = "wakeups", "by time", "counted"
+_WAKEUPS, _COUNTED = "wakeups", "counted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,6 @@ class Setting:
     implementation: Implementation
     cell: PlannedCell
     testbed: Testbed
-    lean: bool
     folder: Path
     """Where the server logs, and strace writes."""
 
@@ -90,9 +88,11 @@ class _Subject:
     """One request at a time, and then a bunch of them where that has an order."""
 
     def traffic(self, exchange: Exchange) -> Mapping[str, Figure]:
-        """Count wake-ups and segments. Raises OSError and ServerFailed."""
-        rounds = _rounds(exchange)
-        return per_request([self._undisturbed(exchange, rounds) for _ in range(PASSES)], rounds * exchange.requests)
+        """Count wake-ups, and segments of a request by itself. Raises OSError and ServerFailed."""
+        if exchange.requests > 1:
+            return per_request(self._rounds(exchange, self._wakeups), exchange.requests)
+        self._warm_up(exchange)
+        return per_request([self._undisturbed(exchange) for _ in range(ROUNDS)], exchange.requests)
 
     def instructions(self) -> Sequence[Figure | None]:
         """Count the instructions of each exchange where that is possible. Raises OSError and ServerFailed."""
@@ -104,50 +104,52 @@ class _Subject:
 
     def without_holds(self, count: Callable[[], Counts]) -> list[Mapping[str, Figure]]:
         """Count something of each exchange, less what a hold takes by itself. Raises OSError and ServerFailed."""
-        idle = self._passes(Idle(self.workers), _ROUNDS, count)
-        of_a_hold = {name: figure.value for name, figure in per_request(idle, _ROUNDS).items()}
-        found: list[Mapping[str, Figure]] = []
-        for exchange in self.exchanges:
-            rounds = _rounds(exchange)
-            passes = self._passes(exchange, rounds, count)
-            found.append(per_request(passes, rounds * exchange.requests, rounds * exchange.holds, of_a_hold))
-        return found
+        idle = per_request(self._rounds(Idle(self.workers), count), 1)
+        of_a_hold = {name: figure.value for name, figure in idle.items()}
+        return [
+            per_request(self._rounds(exchange, count), exchange.requests, exchange.holds, of_a_hold)
+            for exchange in self.exchanges
+        ]
 
-    def _undisturbed(self, exchange: Exchange, rounds: int) -> Counts:
-        """Make a pass, and again where segments were sent because time had passed; the last time counts anyway."""
-        for _ in range(_TRIES):
-            counts = dict(self._pass(exchange, rounds, self._traffic))
-            if not counts.pop(_BY_TIME):
-                break
-        return counts
+    def _rounds(self, exchange: Exchange, count: Callable[[], Counts]) -> list[Counts]:
+        self._warm_up(exchange)
+        rounds = ROUNDS_OF_BUNCHES if exchange.requests > 1 else ROUNDS
+        return [_round(exchange, count) for _ in range(rounds)]
 
-    def _traffic(self) -> Counts:
-        traffic = self.wire.traffic()
-        return {_WAKEUPS: self.workers.wakeups(), _BY_TIME: traffic.by_time, **traffic.segments}
-
-    def _passes(self, exchange: Exchange, rounds: int, count: Callable[[], Counts]) -> list[Counts]:
-        return [self._pass(exchange, rounds, count) for _ in range(PASSES)]
-
-    def _pass(self, exchange: Exchange, rounds: int, count: Callable[[], Counts]) -> Counts:
+    def _warm_up(self, exchange: Exchange) -> None:
         for _ in range(_WARM_UPS):
             exchange.go()
         self.wire.mark_rest()
-        before = count()
-        for _ in range(rounds):
+
+    def _undisturbed(self, exchange: Exchange) -> Counts:
+        """Make a round, and again where segments were sent because time had passed; the last time counts anyway.
+
+        What is sent because of time changes how the next segments are acknowledged. So a round goes before each.
+        """
+        for _ in range(_TRIES):
+            by_time = self.wire.traffic().by_time
             exchange.go()
-        after = count()
-        return {name: after[name] - before.get(name, 0) for name in after}
+            counts = _round(exchange, lambda: {**self._wakeups(), **self.wire.traffic().segments})
+            if self.wire.traffic().by_time == by_time:
+                break
+        return counts
+
+    def _wakeups(self) -> Counts:
+        return {_WAKEUPS: self.workers.wakeups()}
 
 
-def _rounds(exchange: Exchange) -> int:
-    return _ROUNDS if exchange.requests == 1 else _ROUNDS_OF_BUNCHES
+def _round(exchange: Exchange, count: Callable[[], Counts]) -> Counts:
+    before = count()
+    exchange.go()
+    after = count()
+    return {name: after[name] - before.get(name, 0) for name in after}
 
 
 def _start(stack: ExitStack, setting: Setting) -> _Subject:
     """Start the server, and make sure that it answers. Raises OSError and ServerFailed."""
     host, client_host = setting.testbed.server, setting.testbed.client
     wire = Wire(setting.testbed, with_backend=setting.is_proxy)
-    flags = ["-w", "1", "-c", str(setting.cell.server_cpus[0]), *(["--lean"] if setting.lean else [])]
+    flags = ["-w", "1", "-c", str(setting.cell.server_cpus[0])]
     if setting.cell.workload == "keepalive":
         flags.append("-k")
     if setting.is_proxy:

@@ -1,4 +1,4 @@
-"""The table of what one request takes, and what was not the same in every pass."""
+"""The table of what one request takes, and what was not the same in every round."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,13 +12,13 @@ _LARGE = 1000
 """Instructions, which have no decimals that say something."""
 _VARIES = "~"
 _LEGEND = (
-    "Counted in one worker in {passes} passes; what has no {varies} was the same in each. The worker is held until a "
+    "Counted in one worker, in several rounds; what has no {varies} was the same in each. The worker is held until a "
     "request, or a whole bunch, has arrived; what it does for being held is left out. Wake-ups: how often it slept and "
     "was woken; not told of a proxy, which may sleep or not while a backend accepts."
 )
 
 
-def render(workload: Workload, costs: Sequence[Cost], *, lean: bool) -> str:
+def render(workload: Workload, costs: Sequence[Cost]) -> str:
     """Return the table of one workload."""
     calls = sorted({name for cost in costs for taken in _regimes(cost) for name in taken.calls})
     rows = [
@@ -32,18 +32,18 @@ def render(workload: Workload, costs: Sequence[Cost], *, lean: bool) -> str:
     rows.append(["instructions", *(_cell(cost, lambda taken: taken.instructions) for cost in costs)])
     table = figures.table(rows, ["", *(cost.impl for cost in costs)], ["left", *["right"] * len(costs)])
     remarks = [figures.wrap(remark, WIDTH, "  ", "    ") for cost in costs for remark in _remarks(cost)]
-    return "\n".join([_title(workload, costs, lean=lean), "", table, *(["", *remarks] if remarks else [])]) + "\n"
+    return "\n".join([_title(workload, costs), "", table, *(["", *remarks] if remarks else [])]) + "\n"
 
 
 def legend(found: Costs) -> str:
     """Return what the figures mean, and why some are not there."""
-    return figures.wrap(" ".join([_LEGEND.format(passes=found.passes, varies=_VARIES), *found.notes]), WIDTH)
+    return figures.wrap(" ".join([_LEGEND.format(varies=_VARIES), *found.notes]), WIDTH)
 
 
-def _title(workload: Workload, costs: Sequence[Cost], *, lean: bool) -> str:
+def _title(workload: Workload, costs: Sequence[Cost]) -> str:
     bunches = {cost.bunch.at_a_time for cost in costs if cost.bunch}
     regimes = "".join(f", by itself / in a bunch of {size}" for size in bunches)
-    return f"{workload.upper()}{', lean' if lean else ''}: what one request takes{regimes}"
+    return f"{workload.upper()}: what one request takes{regimes}"
 
 
 def _regimes(cost: Cost) -> Sequence[Taken]:
@@ -67,7 +67,7 @@ def _segments(taken: Taken, prefix: str = "") -> str:
 
 
 def _text(figure: Figure | None) -> str:
-    """Return ``2`` or ``1.016``, and with a sign before it what was not the same in every pass."""
+    """Return ``2`` or ``1.016``, and with a sign before it what was not the same in every round."""
     if figure is None:
         return NONE
     decimals = _DECIMALS if figure.value < _LARGE else 0
@@ -84,4 +84,4 @@ def _remarks(cost: Cost) -> Iterator[str]:
         ]
         if varying:
             regime = "by itself" if taken.at_a_time == 1 else f"in a bunch of {taken.at_a_time}"
-            yield f"{figures.printable(cost.impl)}, {regime}: not the same in every pass: {figures.listing(varying)}."
+            yield f"{figures.printable(cost.impl)}, {regime}: not the same in every round: {figures.listing(varying)}."
