@@ -78,6 +78,9 @@ class Client(ABC):
     def _namespace_pid(self) -> int | None:
         return self._host.holder_pid if self._host else None
 
+    @property
+    def _name(self) -> str:
+        return self.program if self._cpu is None else f"{self.program} on CPU {self._cpu}"
+
     def _failed(self, what: str) -> GeneratorFailed:
-        cpu = "" if self._cpu is None else f" on CPU {self._cpu}"
-        return GeneratorFailed(f"{self.program}{cpu} {what}")
+        return GeneratorFailed(f"{self._name} {what}")

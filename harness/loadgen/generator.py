@@ -9,17 +9,11 @@ import gc
 import os
 import resource
 import select
-import sys
-from typing import TypeVar
 
-import msgspec
-
-from harness.loadgen import keepalive, open_keepalive, open_short, short
+from harness.loadgen import keepalive, open_keepalive, open_short, short, stdio
 from harness.loadgen.connections import HarnessGone
-from harness.loadgen.messages import Job, Proceed, Ready, frame, read_payload
+from harness.loadgen.messages import Job, Proceed, Ready
 from harness.loadgen.slowed import slow_down
-
-_M = TypeVar("_M")
 
 
 def main() -> None:
@@ -39,9 +33,9 @@ def main() -> None:
     gc.disable()
     gc.freeze()
     try:
-        _write(Ready())
+        stdio.write(Ready())
         while True:
-            _run(_read(Job))
+            _run(stdio.read(Job))
             gc.collect()
     except (HarnessGone, BrokenPipeError):
         return  # nobody is left to tell
@@ -54,25 +48,11 @@ def _run(job: Job) -> None:
         loop = short if job.rate_rps is None else open_short
     with select.epoll() as epoll:
         connections = loop.prepare(job, epoll)
-        _write(Ready())
-        _read(Proceed)
-        _write(loop.run(job, epoll, connections))
-        _read(Proceed)
+        stdio.write(Ready())
+        stdio.read(Proceed)
+        stdio.write(loop.run(job, epoll, connections))
+        stdio.read(Proceed)
         connections.close()
-
-
-def _read(kind: type[_M]) -> _M:
-    """Wait for a message. Raises HarnessGone when none will come."""
-    payload = read_payload(lambda size: os.read(sys.stdin.fileno(), size))
-    if payload is None:
-        raise HarnessGone
-    return msgspec.msgpack.decode(payload, type=kind)
-
-
-def _write(message: msgspec.Struct) -> None:
-    rest = memoryview(frame(message))
-    while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
 
 
 def _allow_many_descriptors() -> None:
