@@ -1,10 +1,17 @@
 """The log file: whole lines, appended, that never carry raw bytes from the network."""
 
+import errno
 import os
 import time
 
 DEBUG_BYTES = 2048
 """Received bytes shown in one debug line; what is beyond is only counted."""
+
+_ADVICE = {
+    errno.EMFILE: "; this worker may have no more: raise the limit with 'ulimit -Hn' as root, or with nofile in "
+    "/etc/security/limits.conf (systemd: LimitNOFILE), up to sysctl fs.nr_open, and start again",
+    errno.ENFILE: "; the machine may have no more: raise sysctl fs.file-max",
+}
 
 
 class Log:
@@ -37,6 +44,10 @@ class Log:
         self._last_s[text] = now
         left_out = self._left_out.pop(text, 0)
         self.line(f"{text} ({left_out} more since the last such line)" if left_out else text)
+
+    def accept_failed(self, error: OSError) -> None:
+        """Write why a connection could not be accepted, and what to do when that is a limit."""
+        self.problem(f"accept: {error.strerror}{_ADVICE.get(error.errno or 0, '')}")
 
     def accepted(self, connection: int, peer: tuple[str, int, *tuple[int, ...]]) -> None:
         """Debug: a connection was accepted; here and below a number, such as its descriptor, tells it apart."""

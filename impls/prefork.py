@@ -80,8 +80,13 @@ def _open_log(path: str) -> int:
 
 
 def _raise_open_files_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    """Allow as many open files as the kernel lets this user have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with open("/proc/sys/fs/nr_open") as file:  # noqa: PTH123  servers do without pathlib
+            most = int(file.read())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):  # ValueError: only root may raise the hard limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -55,7 +55,7 @@ class Listeners:
                 return None  # another worker was faster
             except OSError as error:
                 row[counters.ERROR_ACCEPT] += 1
-                log.problem(f"accept: {error.strerror}")
+                log.accept_failed(error)
                 if error.errno in _EXHAUSTED:
                     self._epoll.modify(listener, 0)
                     self._resting.append((time.monotonic() + REST_S, listener))

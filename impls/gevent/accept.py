@@ -59,5 +59,5 @@ class _Server(StreamServer):
             return super().do_read()
         except OSError as error:
             self._worker.counters[counters.ERROR_ACCEPT] += 1
-            self._worker.log.problem(f"accept: {error.strerror}")
+            self._worker.log.accept_failed(error)
             raise _AcceptFailed from None

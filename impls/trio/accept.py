@@ -31,7 +31,7 @@ async def _accept(worker: Worker, inherited: socket.socket, handler: Handler, nu
             connection, peer = await listener.accept()
         except OSError as error:
             row[counters.ERROR_ACCEPT] += 1
-            log.problem(f"accept: {error.strerror}")
+            log.accept_failed(error)
             await trio.sleep(RETRY_S)
             continue
         row[counters.ACCEPTED] += 1
