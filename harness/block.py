@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import ports
+from harness import idle, ports
 from harness.measure import Contestant, LoadSide, Turn, rate_rps
 from harness.registry import Implementation
-from harness.schema import PlannedCell
+from harness.schema import Phase, PlannedCell
 from harness.servers import Server, ServerFailed
 from harness.testbed import Host, Testbed
 from harness.worker_statistics import AcceptedConnections
@@ -32,9 +32,20 @@ class Block:
     """The servers of a block, up and answering."""
 
     contestants: list[Contestant]
+    without_idle: list[Contestant]
+    """Other processes of the same servers, by the same names, that hold no idle connections; none in a cell without."""
     failures: dict[str, str]
     """Why others did not start, by name."""
     backend: Contestant | None
+
+    def taking_part(self, phase: Phase) -> list[Contestant]:
+        """Return those that are loaded in a phase."""
+        return self.without_idle if phase == "without-idle" else self.contestants
+
+    def leave_out(self, name: str) -> None:
+        """Let a server take part no more."""
+        for several in (self.contestants, self.without_idle):
+            several[:] = [one for one in several if one.name != name]
 
     @property
     def backend_pids(self) -> Sequence[int]:
@@ -44,7 +55,10 @@ class Block:
 
 @contextmanager
 def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
-    """Start the servers of a cell, all at once, and wait until each answers. Raises ServerFailed for the backend."""
+    """Start the servers of a cell, all at once, and wait until each answers and holds its idle connections.
+
+    Raises ServerFailed for the backend, and as ``_hold_idle``.
+    """
     with ExitStack() as stack:
         backend = None
         flags = ["-v", *(["-k"] if cell.workload == "keepalive" else [])]
@@ -53,22 +67,43 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
             server = stack.enter_context(_server(servers, host, servers.backend, BACKEND, cell.backend_cpus, ["-v"]))
             backend = _contestant(server, BACKEND, len(cell.backend_cpus))
             flags += ["-x", server.listen[0]]
-        started: dict[str, Server] = {}
+        started: dict[str, list[Server]] = {}
         failures: dict[str, str] = {}
         for one in servers.implementations:
+            names = [one.name, *([f"{one.name}-without-idle"] if cell.idle else [])]
             try:
-                started[one.name] = stack.enter_context(
-                    _server(servers, servers.testbed.server, one, one.name, cell.server_cpus, flags)
-                )
+                started[one.name] = [
+                    stack.enter_context(_server(servers, servers.testbed.server, one, name, cell.server_cpus, flags))
+                    for name in names
+                ]
             except ServerFailed as failure:
                 failures[one.name] = str(failure)
-        contestants = []
-        for name, server in started.items():
+        block = Block([], [], failures, backend)
+        for name, several in started.items():
             try:
-                contestants.append(_contestant(server, name, len(cell.server_cpus)))
+                contestant, *without_idle = [_contestant(one, name, len(cell.server_cpus)) for one in several]
             except ServerFailed as failure:
                 failures[name] = str(failure)
-        yield Block(contestants, failures, backend)
+            else:
+                block.contestants.append(contestant)
+                block.without_idle.extend(without_idle)
+        if cell.idle:
+            _hold_idle(stack, block, cell, servers.testbed.client)
+        yield block
+
+
+def _hold_idle(stack: ExitStack, block: Block, cell: PlannedCell, client: Host) -> None:
+    """Open the idle connections of a cell. Raises GeneratorFailed, and BadInput when the client cannot have them."""
+    for number, one in enumerate(list(block.contestants)):
+        reply = one.reply if cell.workload == "keepalive" else b""
+        try:
+            held = stack.enter_context(idle.hold(one, cell.idle, reply, client, cell.generator_cpus))
+        except ServerFailed as failure:
+            block.failures[one.name] = str(failure)
+        else:
+            block.contestants[number] = replace(one, idle_rss_bytes=held.rss_bytes, lost_idle=held.lost)
+    for name in block.failures:
+        block.leave_out(name)
 
 
 @contextmanager

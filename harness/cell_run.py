@@ -93,6 +93,7 @@ class CellRun:
             stack.enter_context(_staying_on(self._cell.generator_cpus))
             by_load: dict[Phase, Sequence[Client]] = {}
             by_load["load"] = self._start_clients(stack, self._plan.client, self._cell.generator_cpus, testbed.client)
+            by_load["without-idle"] = by_load["load"]
             by_load["fixed-rate"] = (
                 by_load["load"]
                 if self._plan.client == "builtin"
@@ -127,10 +128,10 @@ class CellRun:
                 self._progress.failed(failure)
                 self._give_up(name, unmeasured(self._cell, name, Turn(slice_s=self._plan.slice_s), NOT_STARTED))
             loads = self._loads(up, by_load)
-            trials = [self._trial(loads["load"], contestant) for contestant in up.contestants]
+            trials = [self._trial(loads["load"], one) for one in (*up.contestants, *up.without_idle)]
             if not up.contestants:
                 return
-            schedule = self._schedule = self._schedule or self._decided(trials)
+            schedule = self._schedule = self._schedule or self._decided(trials, len(up.contestants))
             self._folder.write_schedule(self._cell, schedule)
             first = self._next_round() or 0
             self._progress.cell_begins(self._cell, schedule, len(up.contestants))
@@ -139,7 +140,7 @@ class CellRun:
                     return
                 for phase in self._phases(number):
                     turn = self._turn(number, phase, block_number, schedule)
-                    self._measure_round(loads[phase], up.contestants, turn)
+                    self._measure_round(loads[phase], up, turn)
 
     def _loads(self, up: Block, by_load: dict[Phase, Sequence[Client]]) -> dict[Phase, LoadSide]:
         loads: dict[Phase, LoadSide] = {}
@@ -161,7 +162,7 @@ class CellRun:
         slice_s = max(TRIAL_S, self._plan.slice_s)
         return load.measure(contestant, Turn(slice_s=slice_s, rate_rps=self._cell.rate_rps))[0]
 
-    def _decided(self, trials: Sequence[Slice]) -> Schedule:
+    def _decided(self, trials: Sequence[Slice], contestants: int) -> Schedule:
         """Choose a length of slices that gives the slowest server requests enough, the same for all.
 
         In short slices of a slow server ramp and drain would be most of it (DESIGN.md, "Why slices").
@@ -176,14 +177,19 @@ class CellRun:
                 wanted = max(wanted, REPLIES_PER_CONNECTION * self._cell.concurrency)
             slice_s = min(max(slice_s, wanted / slowest_rps), max(LONGEST_SLICE_S, slice_s))
         fixed = max(1, round(FIXED_RATE_SHARE * slowest_rps)) if slowest_rps and offered_rps is None else None
-        return plan.schedule(self._plan, self._share_s, len(trials), round(slice_s, 3), fixed)
+        return plan.schedule(self._plan, self._cell, self._share_s, contestants, round(slice_s, 3), fixed)
 
     def _phases(self, number: int) -> tuple[Phase, ...]:
-        has_fixed_rate = self._schedule is not None and self._schedule.fixed_rate_rps is not None
-        return ("load", "fixed-rate") if has_fixed_rate and plan.has_fixed_rate(number) else ("load",)
+        """List the phases of a round; what is compared with each other is not always in the same order."""
+        phases: list[Phase] = ["load", "without-idle"] if self._cell.idle else ["load"]
+        if plan.is_reversed(number):
+            phases.reverse()
+        if self._schedule is not None and self._schedule.fixed_rate_rps is not None and plan.has_fixed_rate(number):
+            phases.append("fixed-rate")
+        return tuple(phases)
 
     def _turn(self, number: int, phase: Phase, block_number: int, schedule: Schedule) -> Turn:
-        rate_rps = self._cell.rate_rps if phase == "load" else schedule.fixed_rate_rps
+        rate_rps = schedule.fixed_rate_rps if phase == "fixed-rate" else self._cell.rate_rps
         return Turn(
             slice_s=schedule.slice_s,
             round=number,
@@ -193,17 +199,17 @@ class CellRun:
             seed=self._plan.seed,
         )
 
-    def _measure_round(self, load: LoadSide, contestants: list[Contestant], turn: Turn) -> None:
+    def _measure_round(self, load: LoadSide, up: Block, turn: Turn) -> None:
         """Give each its turn, in an order of the round's own; those that have had it are left out."""
         order = random.Random(f"{self._plan.seed} {self._cell.key} {turn.round} {turn.phase}")
-        by_name = {contestant.name: contestant for contestant in contestants}
+        by_name = {contestant.name: contestant for contestant in up.taking_part(turn.phase)}
         names = sorted(one.name for one in self._servers.implementations)
         for position, name in enumerate(order.sample(names, len(names))):
             if name in by_name and (turn.round, turn.phase, name) not in self._done:
                 self._measure_slice(load, by_name[name], replace(turn, position=position))
                 if _is_given_up(self._slices, name):
                     self._given_up.add(name)
-                    contestants.remove(by_name[name])
+                    up.leave_out(name)
 
     def _measure_slice(self, load: LoadSide, contestant: Contestant, turn: Turn) -> None:
         measured, latencies = load.measure(contestant, turn)

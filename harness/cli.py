@@ -32,6 +32,8 @@ EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
 MAX_CONCURRENCY = 20_000
 """The generator needs a local port for each connection; on loopback there are about 28 thousand by default."""
+MAX_IDLE = 60_000
+"""Each needs a local port of its own, too."""
 PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
 TESTBEDS: tuple[Choice, ...] = get_args(Choice)
 MAX_RATE_RPS = 10_000_000
@@ -130,6 +132,8 @@ def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
 )
 @click.option("--rate", "rates", type=Counts(MAX_RATE_RPS), metavar="NUMBERS",
               help="Open loop: offer so many requests/s; latency is from when each was due.")  # fmt: skip
+@click.option("--idle", type=Counts(MAX_IDLE, smallest=0), default="0", show_default=True, metavar="NUMBERS",
+              help="Connections to each server that stay open beside those and carry nothing.")  # fmt: skip
 @_placement
 @click.option("--client", type=click.Choice(get_args(Client)), default="builtin", show_default=True,
               help="What makes the load; ab and wrk take turns of a second at least.")  # fmt: skip
@@ -157,6 +161,7 @@ def compare(
     workers: Sequence[int],
     concurrency: Sequence[int],
     rates: Sequence[int] | None,
+    idle: Sequence[int],
     testbed: Choice,
     cpus: Cpus,
     client: Client,
@@ -183,7 +188,7 @@ def compare(
     request = comparison.Request(
         implementations=find(impls, externals),
         reference=reference,
-        cells=plan.expand(workloads, workers, concurrency, rates or (None,)),
+        cells=plan.expand(workloads, workers, concurrency, rates or (None,), idle),
         budget_s=budget or default_budget_s,
         slice_s=slice_s or default_slice_s,
         seed=secrets.randbits(32) if seed is None else seed,

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from rich.console import Console
 
-from harness import environment, hosts, plan, processes, results, resumption
+from harness import environment, hosts, open_files, plan, processes, results, resumption
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
@@ -79,6 +79,7 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
     """
     _check_writable(request.json_file)
     _check_client(request.client)
+    open_files.allow(request.cells)
     with _opened(request.testbed, request.cells, progress) as testbed:
         planned = _plan(request, testbed)
         figures.show(output, plan_report.render(planned))
@@ -100,6 +101,7 @@ def resume(path: Path, json_file: Path | None, output: Console, progress: Consol
     implementations = resumption.implementations(stored.plan, path)
     resumption.check_cpus(stored.plan, path)
     _check_client(stored.plan.client)
+    open_files.allow(stored.plan.cells)
     with _opened(stored.plan.testbed, stored.plan.cells, progress) as testbed:
         now = environment.describe(testbed.server.sysctl)
         resumption.check_machine(stored.environment, now, path)

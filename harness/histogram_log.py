@@ -17,7 +17,9 @@ Key = tuple[str, str, Kind]
 
 _NS_PER_MS = 1_000_000
 _FIELDS = 5
-_TAG = re.compile(r"Tag=(?P<cell>[^/@]+/w\d+/c\d+(?:/r\d+)?)/(?P<impl>[^/@]+)(?:@(?P<kind>connect|first-byte))?")
+_TAG = re.compile(
+    r"Tag=(?P<cell>[^/@]+/w\d+/c\d+(?:/idle\d+)?(?:/r\d+)?)/(?P<impl>[^/@]+)(?:@(?P<kind>connect|first-byte))?"
+)
 
 
 def header(started_s: float) -> str:

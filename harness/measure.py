@@ -12,7 +12,7 @@ from harness import observe
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.window import Window, window
 from harness.loadgen import Client, Counted, Job, Outcome
-from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
+from harness.schema import IDLE_LOST, SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
 from harness.snapshot import Snapshot, Subject
 from harness.testbed import Testbed
 
@@ -37,6 +37,10 @@ class Contestant:
     pids: Sequence[int]
     accepted: Callable[[], list[int]]
     """Returns how many connections each worker has told of since the last call."""
+    idle_rss_bytes: int = 0
+    """How much its memory grew when its idle connections were opened."""
+    lost_idle: Callable[[], int] = int
+    """Returns how many of those it has ended since the last call; 0 where it has none. May raise GeneratorFailed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class LoadSide:
         if before is None or after is None:
             return unmeasured(self.cell, contestant.name, turn, SERVER_ENDED), {}
         load = _Load.of(outcomes, turn, self.cell.concurrency)
+        if lost := contestant.lost_idle():
+            load.errors[IDLE_LOST] += lost
         seen = before.until(after)
         measured = Slice(
             cell=self.cell.key,
@@ -110,6 +116,7 @@ class LoadSide:
             tcp=seen.tcp,
             ports=ports,
             rss_bytes=after.resident_bytes,
+            idle_rss_bytes=contestant.idle_rss_bytes,
             worker_accepted=contestant.accepted(),
             backend_rps=self.backend_rps,
         )

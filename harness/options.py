@@ -60,8 +60,9 @@ class Counts(click.ParamType[tuple[int, ...]]):
 
     name = "numbers"
 
-    def __init__(self, largest: int, *, several: bool = True) -> None:
+    def __init__(self, largest: int, *, smallest: int = 1, several: bool = True) -> None:
         self._largest = largest
+        self._smallest = smallest
         self._several = several
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
@@ -69,8 +70,8 @@ class Counts(click.ParamType[tuple[int, ...]]):
         counts = []
         for part in str(value).split(",") if self._several else [str(value)]:
             text = part.strip()
-            if not _is_number(text, 1, self._largest):
-                self.fail(f"{text!r} is not a number from 1 to {self._largest}", param, ctx)
+            if not _is_number(text, self._smallest, self._largest):
+                self.fail(f"{text!r} is not a number from {self._smallest} to {self._largest}", param, ctx)
             counts.append(int(text))
         return tuple(dict.fromkeys(counts))
 

@@ -41,15 +41,20 @@ def expand(
     workers: Sequence[int],
     concurrencies: Sequence[int],
     rates_rps: Sequence[int | None] = (None,),
+    idle: Sequence[int] = (0,),
 ) -> tuple[Cell, ...]:
     """Expand the axes into cells, workload by workload; a rate makes an open loop."""
-    return tuple(Cell(*point) for point in itertools.product(workloads, workers, concurrencies, rates_rps))
+    return tuple(Cell(*point) for point in itertools.product(workloads, workers, concurrencies, rates_rps, idle))
 
 
-def rounds(budget_s: float, implementation_count: int, slice_s: float, *, fixed_rate: bool) -> int:
+def rounds(budget_s: float, implementation_count: int, slice_s: float, slices_per_round: float) -> int:
     """Tell how many rounds of a cell its share of the budget holds, FEWEST_ROUNDS at least."""
-    slices_per_round = 1 + 1 / FIXED_RATE_EVERY if fixed_rate else 1
     return max(FEWEST_ROUNDS, int(budget_s / (max(1, implementation_count) * slice_s * slices_per_round)))
+
+
+def slices_per_round(cell: Cell, *, fixed_rate: bool) -> float:
+    """Tell how many slices each implementation has in a round of a cell, on average."""
+    return 1 + bool(cell.idle) + (1 / FIXED_RATE_EVERY if fixed_rate else 0)
 
 
 def looks_at_precision(blocks: int) -> bool:
@@ -65,11 +70,20 @@ def has_fixed_rate(number: int) -> bool:
     return number % FIXED_RATE_EVERY == 0
 
 
+def is_reversed(number: int) -> bool:
+    """Tell whether a round has its slices without idle connections before those with them.
+
+    Two rounds do, then two do not: so each order follows a slice at a fixed rate equally often.
+    """
+    return number // FIXED_RATE_EVERY % 2 == 1
+
+
 def schedule(
-    planned: Plan, share_s: float, implementation_count: int, slice_s: float, fixed_rate_rps: int | None
+    planned: Plan, cell: Cell, share_s: float, implementation_count: int, slice_s: float, fixed_rate_rps: int | None
 ) -> Schedule:
     """Divide a cell's share of the budget into rounds and blocks."""
-    number = rounds(share_s, implementation_count, slice_s, fixed_rate=fixed_rate_rps is not None)
+    slices = slices_per_round(cell, fixed_rate=fixed_rate_rps is not None)
+    number = rounds(share_s, implementation_count, slice_s, slices)
     # A run that may end early has blocks of a length that does not depend on how long it may take.
     wanted = planned.blocks if planned.precision is None else max(planned.blocks, number // ROUNDS_PER_BLOCK)
     blocks = max(1, min(wanted, number // FEWEST_ROUNDS_PER_BLOCK))
@@ -116,11 +130,13 @@ def make(
     conformance_checked: bool = False,
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
-    closed = sum(cell.rate_rps is None for cell in cells)
+    closed = any(cell.rate_rps is None for cell in cells)
     most = max(sum(cell.workload in one.workloads for one in implementations) for cell in cells)
-    fewest_s = (len(cells) + closed / FIXED_RATE_EVERY) * most * FEWEST_ROUNDS * slice_s
+    slices = sum(slices_per_round(cell, fixed_rate=cell.rate_rps is None) for cell in cells)
+    fewest_s = slices * most * FEWEST_ROUNDS * slice_s
     if fewest_s > budget_s:
         also = ", and half as much at a fixed rate" if closed else ""
+        also += ", and as much without idle connections" if any(cell.idle for cell in cells) else ""
         raise BadInput(
             f"--budget {budget_s:g}s: {len(cells)} cells x {most} implementations x "
             f"{FEWEST_ROUNDS} rounds of {slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure"
@@ -131,7 +147,7 @@ def make(
         implementations=tuple(implementations),
         reference=reference,
         cells=tuple(cells),
-        rounds=rounds(budget_s / len(cells), most, slice_s, fixed_rate=closed > 0),
+        rounds=rounds(budget_s, most, slice_s, slices),
         slice_s=slice_s,
         budget_s=budget_s,
         seed=seed,

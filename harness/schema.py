@@ -17,6 +17,8 @@ SERVER_ENDED: Final = "server ended"
 """The kind of error of a slice in which the server's processes were gone."""
 NOT_STARTED: Final = "server did not start"
 """The kind of error of a slice that there is instead of a server's first."""
+IDLE_LOST: Final = "idle connection lost"
+"""The kind of error of an idle connection that the server ended, or sent something on."""
 NO_LOCAL_PORT: Final = "no local port"
 """The kind of error of a connection for which the client's host had no port left."""
 
@@ -28,8 +30,9 @@ Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0)]
 Client = Literal["builtin", "ab", "wrk"]
 TestbedName = Literal["loopback", "netns"]
-Phase = Literal["load", "fixed-rate"]
-"""``load``: what the cell asks for. ``fixed-rate``: open loop, the same for all, well below what the slowest can do."""
+Phase = Literal["load", "fixed-rate", "without-idle"]
+"""``load``: what the cell asks for. ``fixed-rate``: open loop, the same for all, well below what the slowest can do.
+``without-idle``: as ``load``, on processes of the same server that hold no idle connections."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -41,12 +44,15 @@ class Cell(msgspec.Struct, frozen=True):
     concurrency: Positive
     rate_rps: Positive | None = None
     """The offered rate of an open loop; null stands for a closed loop."""
+    idle: Count = 0
+    """Connections to each server that are open all the while, and carry nothing."""
 
     @property
     def key(self) -> str:
-        """The cell's name in files, such as ``short/w1/c100``, with an offered rate ``short/w1/c100/r5000``."""
+        """The cell's name in files, such as ``short/w1/c100``, and with all there can be, ``…/idle9900/r5000``."""
+        idle = f"/idle{self.idle}" if self.idle else ""
         rate = "" if self.rate_rps is None else f"/r{self.rate_rps}"
-        return f"{self.workload}/w{self.workers}/c{self.concurrency}{rate}"
+        return f"{self.workload}/w{self.workers}/c{self.concurrency}{idle}{rate}"
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +253,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Of the client's host, at the end of the slice."""
     rss_bytes: Count = 0
     """Resident memory of all processes of the server together at the end of the slice; shared pages count in each."""
+    idle_rss_bytes: int = 0
+    """How much its resident memory grew when the idle connections were opened, at the begin of the block."""
     worker_accepted: list[Count] = []
     """Connections that each worker has told of since the slice before (STAT-VERBOSE, so once a second)."""
     backend_rps: Count = 0
@@ -323,6 +331,17 @@ class AtFixedRate(msgspec.Struct, frozen=True, kw_only=True):
     """To that of the reference in the same round."""
 
 
+class WithIdle(msgspec.Struct, frozen=True, kw_only=True):
+    """What idle connections cost an implementation."""
+
+    rss_bytes: float | None = None
+    """Resident memory of the server for each, mean over the blocks; not the kernel's."""
+    throughput_ratio: Estimate = Estimate()
+    """Throughput to that of the same server without them, in the same round; only where the server was the limit."""
+    cpu_ratio: Estimate = Estimate()
+    """CPU per request likewise, whatever was the limit."""
+
+
 class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What is claimed of one implementation in one cell."""
 
@@ -331,6 +350,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     workers: Positive
     concurrency: Positive
     rate_rps: Positive | None = None
+    idle: Count = 0
     conformant: bool
     rounds: Count = 0
     """Rounds in which it has a rate."""
@@ -350,6 +370,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     cpu_ratio: Estimate = Estimate()
     """CPU per request to that of the reference in the same round: below 1 is cheaper."""
     at_fixed_rate: AtFixedRate = AtFixedRate()
+    with_idle: WithIdle = WithIdle()
     segments_per_request: SegmentsPerRequest = SegmentsPerRequest()
     rss_bytes: Count = 0
     """The most that was seen."""
@@ -362,7 +383,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The point of the matrix that this is about."""
-        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps)
+        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps, self.idle)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -381,6 +402,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     workers: Positive
     concurrency: Positive
     rate_rps: Positive | None = None
+    idle: Count = 0
     by: Literal["throughput", "cpu"]
     fixed_rate_rps: Positive | None = None
     """The rate at which CPU per request was compared; null: under full load, each at its own rate."""
@@ -391,7 +413,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The point of the matrix that this is about."""
-        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps)
+        return Cell(self.workload, self.workers, self.concurrency, self.rate_rps, self.idle)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

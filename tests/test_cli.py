@@ -45,6 +45,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["compare", "--workers", "0"], "'0' is not a number from 1"),
         (["compare", "--workers", "4096"], "--workers 4096"),
         (["compare", "--concurrency", "1e3"], "'1e3' is not a number from 1"),
+        (["compare", "--idle", "-1"], "'-1' is not a number from 0 to 60000"),
         (["compare", "--budget", "fast"], "'fast' is not a time"),
         (["compare", "--budget", "0s"], "'0s' is not a time"),
         (["compare", "--slice", "2h"], "'2h' is not a time"),

@@ -31,6 +31,23 @@ def test_axes_are_multiplied_workload_by_workload() -> None:
     ]
     assert cells[4] == Cell("proxy", 1, 10)
     assert len(cells) == 8
+    idle = plan.expand(["short"], [1], [10], [None, 500], [0, 9900])
+    assert [each.key for each in idle] == [
+        "short/w1/c10",
+        "short/w1/c10/idle9900",
+        "short/w1/c10/r500",
+        "short/w1/c10/idle9900/r500",
+    ]
+
+
+def test_a_cell_with_idle_connections_takes_the_time_for_slices_without_them() -> None:
+    idle = PlannedCell("short", 1, 100, None, 9900, server_cpus=(0,), generator_cpus=(1,))
+    plain, both = make(cell()), make(cell(), idle)
+    assert plan.schedule(plain, idle, 30.0, 2, 0.05, 77).rounds == 120
+    assert plan.schedule(plain, cell(), 30.0, 2, 0.05, 77).rounds == 199
+    assert both.rounds == 150
+    with pytest.raises(BadInput, match="and as much without idle connections"):
+        make(idle, budget_s=1.0)
 
 
 @given(
@@ -44,7 +61,7 @@ def test_axes_are_multiplied_workload_by_workload() -> None:
 def test_a_schedule_fills_its_share_and_has_rounds_enough(
     share_s: float, implementations: int, slice_s: float, blocks: int, precision: float | None
 ) -> None:
-    found = plan.schedule(make(blocks=blocks, precision=precision), share_s, implementations, slice_s, 77)
+    found = plan.schedule(make(blocks=blocks, precision=precision), cell(), share_s, implementations, slice_s, 77)
     assert found.rounds >= plan.FEWEST_ROUNDS
     load_s = found.rounds * implementations * slice_s * 1.5
     assert load_s <= share_s or found.rounds == plan.FEWEST_ROUNDS
@@ -60,7 +77,7 @@ def test_a_schedule_fills_its_share_and_has_rounds_enough(
 
 def test_blocks_of_a_run_until_it_is_precise_do_not_grow_with_the_time_that_it_may_take() -> None:
     def rounds_per_block(budget_s: float, precision: float | None) -> float:
-        found = plan.schedule(make(precision=precision), budget_s, 2, 0.05, None)
+        found = plan.schedule(make(precision=precision), cell(), budget_s, 2, 0.05, None)
         return found.rounds / found.blocks
 
     assert rounds_per_block(60, None) > 60

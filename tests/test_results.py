@@ -146,10 +146,10 @@ def test_the_log_is_readable_for_others(tmp_path: Path) -> None:
 def test_any_name_survives_as_a_tag(impl: str, kind: Kind) -> None:
     histogram = LatencyHistogram()
     histogram.record(np.array([5], dtype=np.uint64))
-    line = histogram_log.lines({("short/w1/c100/r9", impl, kind): histogram}, 0.0, 1.0)
+    line = histogram_log.lines({("short/w1/c100/idle8/r9", impl, kind): histogram}, 0.0, 1.0)
     found = histogram_log.parse(line.removesuffix("\n"))
     assert found is not None
-    assert found[0] == ("short/w1/c100/r9", impl, kind)
+    assert found[0] == ("short/w1/c100/idle8/r9", impl, kind)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,44 @@ def test_what_a_request_costs_has_a_table_of_its_own() -> None:
     assert "5.00 + 4.00" not in on_loopback
 
 
+def test_idle_connections_are_told_with_what_they_cost() -> None:
+    plan = planned(NAMES[:2], msgspec.structs.replace(cell("keepalive"), idle=9900))
+    slices = [
+        msgspec.structs.replace(piece, block=piece.round % 2, idle_rss_bytes=9900 * 100 * (5 + 2 * (piece.round % 2)))
+        for piece in measure(plan, {name: SERVERS[name] for name in NAMES[:2]})
+    ]
+    faster = {"epoll_raw": 1.0, "uvloop": 1.25}
+    without = [
+        msgspec.structs.replace(
+            piece, phase="without-idle", window_requests=round(piece.window_requests * faster[piece.impl])
+        )
+        for piece in slices
+    ]
+    text = terminal.render(compare(plan, [*slices, *without], {}))
+    assert "KEEPALIVE: 1 worker, 100 connections, 9,900 idle ones, 50 rounds; ranked by requests/s" in text
+    lines = text.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("with idle"))
+    rows = [line.split() for line in lines[at + 3 : at + 7]]
+    assert rows[0][:4] == ["epoll_raw", "0.60", "tie", "1.000"]
+    assert rows[2][:3] == ["uvloop", "0.60", "0.800"]
+    assert (
+        "on keepalive, against itself without the 9,900 idle connections, epoll_raw serves 100 % (100 to 100 %) of the "
+        "requests/s and uvloop 80 % (80 to 80 %)" in " ".join(text.split())
+    )
+    assert max(map(len, lines)) <= 120
+
+
+def test_where_the_server_was_not_the_limit_idle_connections_are_told_by_cpu() -> None:
+    idle = msgspec.structs.replace(cell(), idle=9900)
+    plan = planned(["a"], idle)
+    busy = {"a": Server(10_000, generator_busy=0.99, server_busy=0.7)}
+    slices = measure(plan, busy)
+    dearer = [msgspec.structs.replace(piece, phase="without-idle", requests=2 * piece.requests) for piece in slices]
+    summary = compare(plan, [*slices, *dearer], {})
+    assert summary.cells[0].with_idle.throughput_ratio.value is None
+    assert "a needs 200 % (200 to 200 %) of the CPU per request" in " ".join(terminal.render(summary).split())
+
+
 def costs_row(text: str, name: str) -> int:
     """Find the line that begins with the name: elsewhere something stands before it."""
     return next(number for number, line in enumerate(text.splitlines()) if line.startswith(f"{name} "))
@@ -194,5 +232,5 @@ def test_the_plan_says_what_will_run_and_for_how_long() -> None:
     assert "2 cells x 4 implementations x 50 rounds of slices of 50 ms: about 10 s of load, in an order" in text
     assert "seed 7" in text
     assert [line.split() for line in text.splitlines() if line.startswith("  proxy")] == [
-        ["proxy", "1", "100", "-", "0", "1", "1"]
+        ["proxy", "1", "100", "-", "-", "0", "1", "1"]
     ]

@@ -27,6 +27,7 @@ from harness.schema import (
     SegmentsPerRequest,
     Slice,
     Summary,
+    WithIdle,
 )
 
 Latencies = Mapping[tuple[str, str, Kind], LatencyHistogram]
@@ -82,6 +83,7 @@ def _is_within(summaries: Sequence[CellSummary], share: float, reference: str) -
     else:
         estimates = [ratio for one in compared for ratio in (one.ratio, one.cpu_ratio)]
         estimates += [one.at_fixed_rate.cpu_ratio for one in compared if one.at_fixed_rate.rate_rps is not None]
+    estimates += [one.with_idle.cpu_ratio for one in claimed if one.idle]
     widths = [estimate.half_width_share for estimate in estimates]
     return bool(widths) and all(width is not None and width <= share for width in widths)
 
@@ -94,15 +96,16 @@ class _Field:
     cell: PlannedCell
     load: Mapping[str, Series]
     fixed_rate: Mapping[str, Series]
+    without_idle: Mapping[str, Series]
 
     @classmethod
     def of(cls, plan: Plan, cell: PlannedCell, measured: Mapping[tuple[str, str, Phase], Series]) -> "_Field":
         names = [impl.name for impl in plan.taking_part(cell) if impl.conformant]
         found = [measured.get((cell.key, name, phase), NOTHING) for phase in _PHASES for name in names]
-        alike = counted_alike(found)
-        load, fixed_rate = dict(zip(names, alike, strict=False)), dict(zip(names, alike[len(names) :], strict=True))
+        alike = iter(counted_alike(found))
+        load, fixed_rate, without_idle = ({name: next(alike) for name in names} for _ in _PHASES)
         # An open loop offers one rate to all in every slice.
-        return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load)
+        return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load, without_idle)
 
     def judge(self, impl: PlannedImplementation) -> Verdict:
         if not impl.conformant:
@@ -131,6 +134,7 @@ class _Field:
             workers=self.cell.workers,
             concurrency=self.cell.concurrency,
             rate_rps=self.cell.rate_rps,
+            idle=self.cell.idle,
             conformant=impl.conformant,
             requests=own.requests,
             errors=sum(own.errors.values()),
@@ -163,6 +167,7 @@ class _Field:
             else own.segments_per_request(),
             rss_bytes=own.rss_bytes,
             worker_balance=own.worker_balance(),
+            with_idle=self._with_idle(impl.name, verdict),
         )
 
     def _at_fixed_rate(self, impl: str) -> AtFixedRate:
@@ -176,6 +181,23 @@ class _Field:
                 "cpu at fixed rate", impl, self.fixed_rate, lambda series: series.cpu_us if series.kept_its_rate else {}
             ),
         )
+
+    def _with_idle(self, impl: str, verdict: Verdict) -> WithIdle:
+        if not self.cell.idle:
+            return WithIdle()
+        own, without = self.load[impl], self.without_idle[impl]
+        known = WithIdle(rss_bytes=own.idle_rss_bytes / self.cell.idle)
+        unsteady = steadiness.why_unsteady(own, without)
+        alone = verdicts.judge(Load(self.cell, without, without, unsteady))
+        if alone.name in verdicts.WITHOUT_CLAIM:
+            return known
+        cpu_ratio = stats.ratio(own.cpu_us, without.cpu_us, self._draws("idle", "cpu", impl), own.blocks)
+        known = msgspec.structs.replace(known, cpu_ratio=cpu_ratio)
+        # Where something else was the limit, both would come close to what that allows.
+        if {verdict.name, alone.name} != {verdicts.SERVER_BOUND}:
+            return known
+        ratio = stats.ratio(own.rates_rps, without.rates_rps, self._draws("idle", "throughput", impl), own.blocks)
+        return msgspec.structs.replace(known, throughput_ratio=ratio)
 
     def _ratio(
         self, what: str, impl: str, series: Mapping[str, Series], figure: Callable[[Series], ByRound]

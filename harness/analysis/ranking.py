@@ -30,6 +30,7 @@ def rank(
         workers=cell.workers,
         concurrency=cell.concurrency,
         rate_rps=cell.rate_rps,
+        idle=cell.idle,
         by="cpu" if reason else "throughput",
         fixed_rate_rps=offered.pop() if reason and at_one_rate and len(offered) == 1 else None,
         reason=reason,

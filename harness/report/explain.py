@@ -81,6 +81,8 @@ def _lines(
     yield "listen queue", _listen_queue(load.series.tcp)
     yield "client's ports", _ports(load.series.ports_at_worst)
     yield "resident memory", _memory(load.series.rss_bytes)
+    if cell.idle:
+        yield "idle connections", _idle(cell, load.series)
     yield "accepted by workers", _workers(load.series.worker_accepted)
 
 
@@ -167,6 +169,11 @@ def _ports(worst: ClientPorts | None) -> str:
 
 def _memory(most_bytes: int) -> str:
     return f"{most_bytes / _MIB:,.1f} MiB at most" if most_bytes else _NOT_OBSERVED
+
+
+def _idle(cell: PlannedCell, series: Series) -> str:
+    each = f"{series.idle_rss_bytes / cell.idle:,.0f} bytes of memory each"
+    return f"{cell.idle:,}; {each}" if series.idle_rss_bytes else f"{cell.idle:,}; memory {_NOT_OBSERVED}"
 
 
 def _workers(accepted: Sequence[int]) -> str:

@@ -58,7 +58,8 @@ def plural(count: int, noun: str) -> str:
 def load(cell: Cell) -> str:
     """Return the load of a cell in words."""
     rate = "" if cell.rate_rps is None else f", {cell.rate_rps:,} requests/s offered"
-    return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}{rate}"
+    idle = f", {cell.idle:,} idle ones" if cell.idle else ""
+    return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}{idle}{rate}"
 
 
 def printable(text: str) -> str:

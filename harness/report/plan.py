@@ -7,15 +7,17 @@ from harness.report import figures
 from harness.report.figures import WIDTH
 from harness.schema import Plan
 
-_CPU_HEADERS = ("workload", "workers", "connections", "requests/s", "server on CPU", "client on CPU", "backend on CPU")
-
-_CPU_ALIGNMENT = ("left", "right", "right", "right", "left", "left", "left")
+_CPU_HEADERS = (
+    "workload", "workers", "connections", "idle ones", "requests/s", "server on CPU", "client on CPU", "backend on CPU"
+)  # fmt: skip
+_CPU_ALIGNMENT = ("left", *["right"] * 4, *["left"] * 3)
 
 
 def render(plan: Plan) -> str:
     """Return the plan: what is compared, the cells, and how long the load takes."""
     cells = [
-        [cell.workload, cell.workers, cell.concurrency, figures.number(cell.rate_rps, 0)]
+        [cell.workload, cell.workers, cell.concurrency, figures.number(cell.idle or None, 0)]
+        + [figures.number(cell.rate_rps, 0)]
         + [
             " ".join(map(str, cpus)) or figures.NONE
             for cpus in (cell.server_cpus, cell.generator_cpus, cell.backend_cpus)

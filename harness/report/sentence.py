@@ -15,6 +15,11 @@ def sentence(summary: Summary, width: int) -> str:
     several = len({ranking.workload for ranking in rankings}) < len(rankings)
     jobs = {ranking.cell: _job(ranking.cell, with_load=several) for ranking in rankings}
     parts = [f"on {jobs[ranking.cell]} {_clause(ranking)}" for ranking in rankings]
+    parts += [
+        _with_idle(summary, ranking.cell, jobs[ranking.cell])
+        for ranking in rankings
+        if ranking.cell.idle and ranking.standings
+    ]
     parts += _not_by_throughput(rankings, jobs)
     parts += _left_out(summary, jobs)
     lines = [f"{part}{'.' if part is parts[-1] else ';'}" for part in parts]
@@ -66,6 +71,28 @@ def _by_throughput(behind: Iterable[Standing]) -> str:
             amount = f"{_share(value - 1, low - 1, high - 1)} more{requests} than"
         parts.append(f"{amount} {figures.printable(standing.impl)}")
     return f"serves {figures.listing(parts)}"
+
+
+def _with_idle(summary: Summary, cell: Cell, job: str) -> str:
+    """Say of each implementation what idle connections do to it: to its throughput, where the server was the limit."""
+    serving: list[str] = []
+    needing: list[str] = []
+    for entry in summary.cells:
+        if entry.cell != cell:
+            continue
+        name, known = figures.printable(entry.impl), entry.with_idle
+        if known.throughput_ratio.value is not None:
+            serving.append(_of_without(name, known.throughput_ratio, "serves", "" if serving else " of the requests/s"))
+        elif known.cpu_ratio.value is not None:
+            needing.append(_of_without(name, known.cpu_ratio, "needs", "" if needing else " of the CPU per request"))
+    clauses = [figures.listing(several) for several in (serving, needing) if several]
+    said = " and ".join(clauses) or "nothing can be claimed"
+    return f"on {job}, against itself without the {cell.idle:,} idle connections, {said}"
+
+
+def _of_without(name: str, ratio: Estimate, verb: str, what: str) -> str:
+    value, low, high = (f"{figure * 100:.0f}" for figure in _figures(ratio))
+    return f"{name} {f'{verb} ' if what else ''}{value} % ({low} to {high} %){what}"
 
 
 def _figures(estimate: Estimate) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ _NAME_WIDTH = 13
 _SHOW_MS_FROM_US = 10_000.0
 _SHOW_THOUSANDS_FROM_RPS = 1_000_000.0
 _SHOW_WHOLE_US_FROM = 100.0
-_MEGABYTE = 1_000_000
+_MEGABYTE, _KILOBYTE = 1_000_000, 1000
 
 
 def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], reference: str) -> str:
@@ -48,6 +48,21 @@ def times(entries: Sequence[CellSummary]) -> str:
         figures_us = [us for part in parts for us in (part.p50, part.p99)] + [entry.lateness_us]
         rows.append([_name(entry), *map(units.latency, figures_us)])
     return figures.table(rows, headers, ("left", *["right"] * 7))
+
+
+def with_idle(entries: Sequence[CellSummary]) -> str:
+    """Return the table of what idle connections cost, against the same server without them."""
+    headers = ["with idle\nconnections", "memory kB\nfor each", "requests/s\nto without", "CPU/request\nto without"]
+    rows = [
+        [
+            _name(entry),
+            figures.number(None if entry.with_idle.rss_bytes is None else entry.with_idle.rss_bytes / _KILOBYTE, 2),
+            _ratio(entry.with_idle.throughput_ratio, is_reference=False),
+            _ratio(entry.with_idle.cpu_ratio, is_reference=False),
+        ]
+        for entry in entries
+    ]
+    return figures.table(rows, headers, ("left", *["right"] * 3))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ def _cell(summary: Summary, cell: Cell) -> str:
     entries.sort(key=lambda entry: order.index(entry.impl))
     parts = [_heading(cell, entries, ranking), tables.performance(entries, ranks, summary.reference)]
     parts += [tables.times(entries)] if any(entry.first_byte_us.p50 is not None for entry in entries) else []
-    parts += [tables.costs(entries, summary.reference), "\n".join(_evidence(entries))]
+    parts.append(tables.costs(entries, summary.reference))
+    parts += [tables.with_idle(entries)] if cell.idle else []
+    parts.append("\n".join(_evidence(entries)))
     return "\n\n".join(parts)
 
 

@@ -66,6 +66,7 @@ def place(
         cell.workers,
         cell.concurrency,
         cell.rate_rps,
+        cell.idle,
         server_cpus=tuple(server),
         generator_cpus=tuple(sorted(client[: cell.concurrency])),
         backend_cpus=tuple(sorted(backend)),

@@ -1,0 +1,166 @@
+"""Idle connections: as many are open as asked for, what becomes of them is told, and what they cost is measured."""
+
+import itertools
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import block, idle, processes
+from harness.block import Servers
+from harness.idle import IdleConnections
+from harness.loadgen import Generator, GeneratorFailed
+from harness.measure import Contestant, LoadSide, Turn
+from harness.registry import ROOT, Implementation, find
+from harness.schema import PlannedCell, Workload
+from harness.servers import ServerFailed
+from harness.testbed.loopback import Loopback
+
+[REFERENCE] = find("epoll_raw")
+CPU = min(os.sched_getaffinity(0))
+MANY = 1_000
+CAP_SYS_RESOURCE = 24
+TOLD_WITHIN_S = 5.0
+
+
+def cell(workload: Workload, count: int = 0) -> PlannedCell:
+    backend_cpus = (CPU,) if workload == "proxy" else ()
+    return PlannedCell(
+        workload, 1, 5, None, count, server_cpus=(CPU,), generator_cpus=(CPU,), backend_cpus=backend_cpus
+    )
+
+
+@contextmanager
+def serving(implementation: Implementation, where: PlannedCell, directory: Path) -> Iterator[block.Block]:
+    with block.start(Servers([implementation], REFERENCE, Loopback(), directory), where) as up:
+        assert up.failures == {}
+        yield up
+
+
+@contextmanager
+def held(contestant: Contestant, count: int) -> Iterator[IdleConnections]:
+    with idle.hold(contestant, count, contestant.reply, Loopback().client, [CPU]) as connections:
+        yield connections
+
+
+def sockets(pids: Sequence[int]) -> int:
+    """Count the sockets that processes have."""
+    links = itertools.chain.from_iterable(Path(f"/proc/{pid}/fd").iterdir() for pid in pids)
+    return sum(os.readlink(link).startswith("socket:") for link in links)  # noqa: PTH115  no path
+
+
+def asked(directory: Path, name: str) -> int:
+    """Return how many requests a server has told of."""
+    [errors] = directory.glob(f"{name}.err")
+    totals = [line.split()[1] for line in errors.read_text().splitlines() if line.startswith("Request/s")]
+    return sum(map(int, totals))
+
+
+def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_one(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with serving(impl, cell("keepalive", MANY), tmp_path) as up:
+        [contestant], [without_idle] = up.taking_part("load"), up.taking_part("without-idle")
+        assert sockets(contestant.pids) - MANY <= sockets(without_idle.pids) + idle._MAY_CLOSE
+        assert sockets(contestant.pids) >= MANY
+        assert contestant.lost_idle() == 0
+        assert abs(contestant.idle_rss_bytes) < MANY * 100_000
+        # Beside one each, those that found out that it answers.
+        assert processes.wait_until(lambda: MANY < asked(tmp_path, impl.name) <= MANY + 2, TOLD_WITHIN_S)
+    assert without_idle.name == impl.name
+    assert asked(tmp_path, f"{impl.name}-without-idle") <= 2
+
+
+@pytest.mark.parametrize("workload", ["short", "proxy"])
+def test_where_connections_are_not_kept_nothing_is_sent_on_them(workload: Workload, tmp_path: Path) -> None:
+    with serving(REFERENCE, cell(workload, 30), tmp_path) as up:
+        [contestant] = up.contestants
+        assert sockets(contestant.pids) >= 30
+        assert contestant.lost_idle() == 0
+    assert asked(tmp_path, REFERENCE.name) <= 2
+
+
+def test_they_end_with_what_holds_them(tmp_path: Path) -> None:
+    with serving(REFERENCE, cell("keepalive"), tmp_path) as up:
+        [contestant] = up.contestants
+        before = sockets(contestant.pids)
+        with held(contestant, 20):
+            assert sockets(contestant.pids) >= before + 20 - idle._MAY_CLOSE
+        assert processes.wait_until(lambda: sockets(contestant.pids) <= before, TOLD_WITHIN_S)
+
+
+def test_those_that_a_server_ends_are_told_once(tmp_path: Path) -> None:
+    with serving(REFERENCE, cell("keepalive"), tmp_path) as up:
+        [contestant] = up.contestants
+        with held(contestant, 20) as connections:
+            for pid in contestant.pids:
+                os.kill(pid, signal.SIGKILL)
+            lost = itertools.accumulate(iter(connections.lost, None))
+            assert processes.wait_until(lambda: next(lost) == 20, TOLD_WITHIN_S)
+            assert connections.lost() == 0
+            with pytest.raises(ServerFailed, match=r"epoll_raw (ended|took 0 of 1 idle connections)"):
+                connections.open(1)
+
+
+def test_those_that_are_lost_in_a_slice_are_its_errors(tmp_path: Path) -> None:
+    where = cell("keepalive")
+    with serving(REFERENCE, where, tmp_path) as up, Generator(CPU) as generator:
+        load = LoadSide(cell=where, clients=[generator], backend_pids=(), testbed=Loopback())
+        contestant = replace(up.contestants[0], lost_idle=lambda: 3, idle_rss_bytes=4096)
+        measured, _ = load.measure(contestant, Turn(slice_s=0.05))
+    assert measured.errors == {"idle connection lost": 3}
+    assert measured.idle_rss_bytes == 4096
+
+
+def test_a_holder_that_is_killed_is_told(tmp_path: Path) -> None:
+    with serving(REFERENCE, cell("keepalive"), tmp_path) as up, held(up.contestants[0], 1) as connections:
+        os.kill(connections.pid, signal.SIGKILL)
+        with pytest.raises(GeneratorFailed, match="what holds idle connections has ended"):
+            processes.wait_until(lambda: connections.lost() > 0, TOLD_WITHIN_S)
+
+
+def test_a_server_without_descriptors_enough_is_named_with_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "ACCEPTED_WITHIN_S", 0.5)
+    where = cell("short")
+    with serving(REFERENCE, where, tmp_path) as up:
+        [contestant] = up.contestants
+        for pid in contestant.pids:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (50, 50))
+        expected = r"epoll_raw took \d+ of 100 idle connections; each of its processes may have 50 open files; .*ulimit"
+        with pytest.raises(ServerFailed, match=expected), idle.hold(contestant, 100, b"", Loopback().client, [CPU]):
+            pytest.fail("there were descriptors enough")
+
+
+def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins() -> None:
+    """The limit is lowered for a child that may not raise it again, root or not."""
+    harness = Path(sys.executable).with_name("harness")
+    command = ["sh", "-c", 'ulimit -n 500; exec "$@"', "sh", str(harness), "compare", "--idle", "3000"]
+    running = processes.start(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, without_capability=CAP_SYS_RESOURCE
+    )
+    with running:
+        output, errors = running.communicate(timeout=30)
+    assert (running.returncode, output) == (2, b"")
+    [line] = errors.decode().splitlines()
+    assert line.startswith(
+        "harness: error: proxy/w1/c100/idle3000: a process needs 3,400 open files, and may have 500; "
+        "raise the limit with 'ulimit -Hn 3400' as root, or for good with "
+    )
+
+
+def test_servers_raise_their_limit_as_far_as_they_may(tmp_path: Path) -> None:
+    argv = ("sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh", *REFERENCE.argv)
+    with serving(replace(REFERENCE, argv=argv), cell("short"), tmp_path) as up:
+        limits = {resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in up.contestants[0].pids}
+    largest = int(Path("/proc/sys/fs/nr_open").read_text())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert limits <= {(largest, largest), (hard, hard)}
