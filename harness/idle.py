@@ -19,8 +19,8 @@ from harness.measure import Contestant
 from harness.servers import ServerFailed
 from harness.testbed import Host
 
-AT_A_TIME = 250
-"""How many are opened before the server must have accepted them all: no SYN meets a full queue (somaxconn)."""
+AT_A_TIME = 1_000
+"""How many are opened before the server must have accepted them all: so that no SYN meets a full queue (somaxconn)."""
 ACCEPTED_WITHIN_S = 10.0
 HELD_WITHIN_S = 30.0
 _MAY_CLOSE = 4
