@@ -13,6 +13,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
+import msgspec
+
 from harness import block, plan
 from harness.analysis.comparison import is_within
 from harness.block import Block, Servers
@@ -20,7 +22,7 @@ from harness.loadgen import Client, clients
 from harness.measure import Contestant, LoadSide, Turn, ephemeral_ports, rate_rps, unmeasured
 from harness.registry import Implementation
 from harness.results import RunFolder
-from harness.schema import NOT_STARTED, SERVER_ENDED, Cell, Phase, Plan, PlannedCell, Schedule, Slice
+from harness.schema import IDLE_LOST, NOT_STARTED, SERVER_ENDED, Cell, Phase, Plan, PlannedCell, Schedule, Slice
 from harness.schema import Client as ClientName
 from harness.testbed import Host
 
@@ -213,6 +215,9 @@ class CellRun:
 
     def _measure_slice(self, load: LoadSide, contestant: Contestant, turn: Turn) -> None:
         measured, latencies = load.measure(contestant, turn)
+        # Not in a trial, which is thrown away: what was lost there is told with the first slice.
+        if SERVER_ENDED not in measured.errors and (lost := contestant.lost_idle()):
+            measured = msgspec.structs.replace(measured, errors={**measured.errors, IDLE_LOST: lost})
         self._keep(measured)
         if turn.phase == "load":
             key = (measured.cell, measured.impl)

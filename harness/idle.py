@@ -54,7 +54,7 @@ class IdleConnections:
             for opened in range(0, count, AT_A_TIME):
                 wanted = min(count, opened + AT_A_TIME)
                 held = self._ask(wanted - opened)
-                if held.problem:
+                if held.problem or held.lost:
                     raise self._refused(held, count)
                 self._await_accepted(before + wanted - _MAY_CLOSE, before, count)
             self.rss_bytes = observe.resident_bytes(pids) - resident
@@ -72,22 +72,21 @@ class IdleConnections:
     def _await_accepted(self, wanted: int, before: int, count: int) -> None:
         pids = self._contestant.pids
         if not processes.wait_until(lambda: _descriptors(pids) >= wanted, ACCEPTED_WITHIN_S):
-            raise ServerFailed(self._short_of(_descriptors(pids) - before, count))
+            raise self._too_few(_descriptors(pids) - before, count, f"no more in {ACCEPTED_WITHIN_S:g} s")
 
     def _refused(self, held: Held, count: int) -> Exception:
         if held.number:
             return BadInput(
-                f"--idle {count}: the client has no more than {held.open:,} of them to {self._contestant.name}: "
-                f"{held.problem}; the limits are open files (ulimit -n) and ports (net.ipv4.ip_local_port_range)"
+                f"--idle {count}: the client's host cannot have as many to {self._contestant.name}: {held.problem}; "
+                "what limits it: open files (ulimit -n), ports (net.ipv4.ip_local_port_range), memory"
             )
-        return ServerFailed(f"{self._short_of(held.open, count)}: {held.problem}")
+        return self._too_few(held.open, count, held.problem or f"it ended {held.lost:,} more")
 
-    def _short_of(self, accepted: int, count: int) -> str:
-        limit = min(map(open_files.limit_of, self._contestant.pids))
-        needed = count + open_files.RESERVE
-        hint = f" of its processes may have {limit:,} open files; {open_files.advice(needed)}" if limit < needed else ""
-        one = f"; each{hint}" if hint else ""
-        return f"{self._contestant.name} took {accepted:,} of {count:,} idle connections{one}"
+    def _too_few(self, accepted: int, count: int, why: str) -> ServerFailed:
+        limit, needed = min(map(open_files.limit_of, self._contestant.pids)), count + open_files.RESERVE
+        if limit < needed:
+            why += f"; a process of it may have {limit:,} open files: {open_files.advice(needed)}"
+        return ServerFailed(f"{self._contestant.name} took {accepted:,} of {count:,} idle connections: {why}")
 
 
 @contextmanager

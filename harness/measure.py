@@ -12,7 +12,7 @@ from harness import observe
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.window import Window, window
 from harness.loadgen import Client, Counted, Job, Outcome
-from harness.schema import IDLE_LOST, SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
+from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
 from harness.snapshot import Snapshot, Subject
 from harness.testbed import Testbed
 
@@ -88,8 +88,6 @@ class LoadSide:
         if before is None or after is None:
             return unmeasured(self.cell, contestant.name, turn, SERVER_ENDED), {}
         load = _Load.of(outcomes, turn, self.cell.concurrency)
-        if lost := contestant.lost_idle():
-            load.errors[IDLE_LOST] += lost
         seen = before.until(after)
         measured = Slice(
             cell=self.cell.key,

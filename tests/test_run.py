@@ -14,6 +14,7 @@ from harness.analysis import verdicts
 from harness.analysis.comparison import compare
 from harness.analysis.latency import WHOLE
 from harness.cell_run import GIVEN_UP_AFTER_SLICES
+from harness.idle import IdleConnections
 from harness.registry import Implementation, find
 from harness.results import RunFolder, StoredRun
 from harness.run import Run
@@ -53,11 +54,13 @@ def measure(
     implementations: list[Implementation],
     workloads: tuple[Workload, ...],
     on_slice: Callable[[Slice], None] = ignore,
+    *,
+    idle: int = 0,
     **options: Any,
 ) -> StoredRun:
     """Measure a few rounds, and read what the run's folder has; options are those of ``plan.make``."""
-    cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in plan.expand(workloads, [1], [20])]
-    shortest_s = len(cells) * len(implementations) * ROUNDS * SLICE_S * 1.5
+    cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in plan.expand(workloads, [1], [20], idle=[idle])]
+    shortest_s = len(cells) * len(implementations) * ROUNDS * SLICE_S * (2.5 if idle else 1.5)
     options = {"budget_s": shortest_s, "slice_s": SLICE_S, "blocks": 1, "seed": 8, **options}
     planned = plan.make(
         [PlannedImplementation(name=one.name, argv=one.argv, conformant=True) for one in implementations],
@@ -173,6 +176,25 @@ def test_cpu_per_request_is_compared_at_one_rate_that_all_can_serve(tmp_path: Pa
     assert twin.at_fixed_rate.rate_rps == rate_rps
     assert twin.at_fixed_rate.cpu_us_per_request.value is not None
     assert sum(piece.requests for piece in fixed) > 0
+
+
+def test_idle_connections_are_compared_with_none_in_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = iter([1])
+    monkeypatch.setattr(IdleConnections, "lost", lambda _: next(lost, 0))
+    stored = measure(tmp_path, [REFERENCE], ("keepalive",), idle=200)
+    for phase in ("load", "without-idle"):
+        assert [piece.round for piece in stored.slices if piece.phase == phase] == list(range(ROUNDS))
+    assert [piece.phase for piece in stored.slices if piece.idle_rss_bytes].count("without-idle") == 0
+    assert {piece.rate_rps for piece in stored.slices if piece.phase == "without-idle"} == {None}
+    assert stored.slices[0].errors == {"idle connection lost": 1}
+    [cell] = sum_up(stored).cells
+    assert cell.cell.key == "keepalive/w1/c20/idle200"
+    assert cell.errors == 1
+    assert cell.with_idle.rss_bytes is not None
+    assert cell.with_idle.cpu_ratio.value is not None
+    assert stored.histograms[cell.cell.key, "epoll_raw", WHOLE].total < cell.requests
 
 
 def test_everything_is_observed_for_every_slice(tmp_path: Path) -> None:

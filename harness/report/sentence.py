@@ -74,25 +74,27 @@ def _by_throughput(behind: Iterable[Standing]) -> str:
 
 
 def _with_idle(summary: Summary, cell: Cell, job: str) -> str:
-    """Say of each implementation what idle connections do to it: to its throughput, where the server was the limit."""
-    serving: list[str] = []
-    needing: list[str] = []
+    """Say what idle connections do to each implementation: to its throughput, where the server was the limit."""
+    serves: dict[str, Estimate] = {}
+    needs: dict[str, Estimate] = {}
     for entry in summary.cells:
-        if entry.cell != cell:
-            continue
-        name, known = figures.printable(entry.impl), entry.with_idle
-        if known.throughput_ratio.value is not None:
-            serving.append(_of_without(name, known.throughput_ratio, "serves", "" if serving else " of the requests/s"))
-        elif known.cpu_ratio.value is not None:
-            needing.append(_of_without(name, known.cpu_ratio, "needs", "" if needing else " of the CPU per request"))
-    clauses = [figures.listing(several) for several in (serving, needing) if several]
+        if entry.cell == cell and entry.with_idle.throughput_ratio.value is not None:
+            serves[entry.impl] = entry.with_idle.throughput_ratio
+        elif entry.cell == cell and entry.with_idle.cpu_ratio.value is not None:
+            needs[entry.impl] = entry.with_idle.cpu_ratio
+    clauses = [_of_itself("serves", "requests/s", serves)] if serves else []
+    clauses += [_of_itself("needs", "CPU per request", needs)] if needs else []
     said = " and ".join(clauses) or "nothing can be claimed"
     return f"on {job}, against itself without the {cell.idle:,} idle connections, {said}"
 
 
-def _of_without(name: str, ratio: Estimate, verb: str, what: str) -> str:
-    value, low, high = (f"{figure * 100:.0f}" for figure in _figures(ratio))
-    return f"{name} {f'{verb} ' if what else ''}{value} % ({low} to {high} %){what}"
+def _of_itself(verb: str, what: str, ratios: dict[str, Estimate]) -> str:
+    parts: list[str] = []
+    for impl, ratio in ratios.items():
+        value, low, high = (f"{figure * 100:.0f}" for figure in _figures(ratio))
+        share, name = f"{value} % ({low} to {high} %)", figures.printable(impl)
+        parts.append(f"{name} {share}" if parts else f"{name} {verb} {share} of the {what}")
+    return figures.listing(parts)
 
 
 def _figures(estimate: Estimate) -> tuple[float, float, float]:

@@ -52,7 +52,12 @@ def times(entries: Sequence[CellSummary]) -> str:
 
 def with_idle(entries: Sequence[CellSummary]) -> str:
     """Return the table of what idle connections cost, against the same server without them."""
-    headers = ["with idle\nconnections", "memory kB\nfor each", "requests/s\nto without", "CPU/request\nto without"]
+    headers = [
+        "with idle\nconnections",
+        "memory kB\nfor each",
+        "requests/s to\nthose without",
+        "CPU/request to\nthat without",
+    ]
     rows = [
         [
             _name(entry),
