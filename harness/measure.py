@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness import observe
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.window import Window, window
-from harness.loadgen import Client, Counted, Job, Outcome
+from harness.loadgen import Client, Counted, Job, Outcome, receive
 from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
 from harness.snapshot import Snapshot, Subject
 from harness.testbed import Testbed
@@ -157,7 +157,7 @@ class LoadSide:
         for client in self.clients:
             client.begin()
         limit_s = turn.slice_s + REPLY_TIMEOUT_S + GENERATOR_GRACE_S
-        return [client.receive(limit_s) for client in self.clients]
+        return receive(self.clients, limit_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from harness import ports, processes
-from harness.loadgen import Generator, GeneratorFailed, Job, Outcome
-from harness.loadgen.connections import PAUSE_NS
+from harness.loadgen import Generator, GeneratorFailed, Job, Outcome, receive
+from harness.loadgen.connections import PAUSE_NS, TIMES_KEPT
 from harness.registry import find
 from harness.servers import Server
 from tests.peers import (
@@ -406,6 +406,79 @@ def test_a_server_that_does_not_wait_for_the_request_gets_it_all_the_same(genera
         outcome = run(generator, job((via, port), concurrency=100))
     assert outcome.errors == {}
     assert next(requests) == len(outcome.completed_ns) > 100
+
+
+def test_memory_does_not_grow_with_the_length_of_a_job(tmp_path: Path) -> None:
+    """The times of a reply take 16 bytes; kept to the end of the job, and copied on their way, they would show."""
+    [fast] = find("epoll_raw")
+    with (
+        Generator(None) as generator,
+        ports.reserve("127.0.0.1") as address,
+        Server(fast, ["-w", "1", "-k"], [address], tmp_path, "fast") as server,
+    ):
+        server.wait_ready()
+        target, reply = ports.split(address), server.sample_reply()
+        run(generator, job(target, workload="keepalive", reply=reply))
+        before, replies, duration_s = peak_memory(generator), 0, 0.5
+        while replies < 3 * TIMES_KEPT:
+            duration_s *= 2
+            outcome = run(generator, job(target, workload="keepalive", duration_s=duration_s, reply=reply))
+            assert outcome.errors == {}
+            replies = len(outcome.completed_ns)
+            assert replies == len(outcome.latency_ns)
+        grown = peak_memory(generator) - before
+    assert grown <= 4 * 16 * TIMES_KEPT
+
+
+def peak_memory(generator: Generator) -> int:
+    """Return the most that it has ever used, in bytes."""
+    status = Path(f"/proc/{generator.pid}/status").read_text()
+    [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(kilobytes) * 1024
+
+
+def test_no_generator_waits_until_another_is_done() -> None:
+    """Its pipe holds less than the times of a long job, and who writes into a full one stands still."""
+
+    class Leading(Generator):
+        """Lets the other begin when its own outcome has been taken."""
+
+        def take(self, timeout_s: float) -> Outcome | None:
+            outcome = super().take(timeout_s)
+            if outcome is not None:
+                following.begin()
+            return outcome
+
+    with serving(sending(REPLY)) as address, Generator(None) as following, Leading(None) as leading:
+        for one in (following, leading):
+            one.prepare(job(address))
+            one.wait_prepared(ENDS_WITHIN_S)
+        leading.begin()
+        outcomes = receive([following, leading], ENDS_WITHIN_S)
+        for one in (following, leading):
+            one.finish()
+    assert outcomes[1].ended_ns <= outcomes[0].started_ns
+
+
+@pytest.mark.parametrize("via", ["127.0.0.1", "::1", BEYOND_LOOPBACK])
+def test_every_connection_ends_as_any_client_ends_it(generator: Generator, via: str) -> None:
+    """Whether the generator closes a socket or connects it again, the server sees a new port, and no reset."""
+    ends: list[bytes] = []
+    ports_seen: list[int] = []
+
+    def handler(connection: socket.socket) -> None:
+        ports_seen.append(connection.getpeername()[1])
+        connection.recv(4096)
+        connection.sendall(REPLY)
+        connection.shutdown(socket.SHUT_WR)
+        ends.append(connection.recv(4096))  # raises when it is reset
+
+    with serving(handler, host="::1" if via == "::1" else "127.0.0.1") as (_, port):
+        outcome = run(generator, job((via, port)))
+    assert outcome.errors == {}
+    assert set(ends) == {b""}
+    assert len(ends) == len(outcome.completed_ns) > 4
+    assert all(one != other for one, other in itertools.pairwise(ports_seen))
 
 
 def test_no_descriptors_left_is_an_error_of_its_kind() -> None:

@@ -245,7 +245,7 @@ def test_nothing_is_left_when_a_job_is_given_up(name: Client, tool: Tool) -> Non
             pid = witness.pid
             if begun:
                 witness.begin()
-                with pytest.raises(GeneratorFailed, match=rf"{name} does not end within 0\.1 s"):
+                with pytest.raises(GeneratorFailed, match=rf"{name} gave no answer within 0\.1 s"):
                     witness.receive(0.1)
             witness.stop()
             assert processes.state(pid) is None

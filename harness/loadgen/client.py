@@ -1,6 +1,9 @@
 """What makes the load, one process of it: what ``Generator`` and the witnesses have in common."""
 
+import select
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -67,9 +70,18 @@ class Client(ABC):
     def begin(self) -> None:
         """Let it send requests; now the job's time begins."""
 
-    @abstractmethod
     def receive(self, timeout_s: float) -> Outcome:
         """Wait for the outcome of the job; connections that are kept are still open then."""
+        [outcome] = receive([self], timeout_s)
+        return outcome
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is something to ``take``, while a job runs."""
+
+    @abstractmethod
+    def take(self, timeout_s: float) -> Outcome | None:
+        """Take what has come, and return the outcome when that was the last of it."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -82,5 +94,30 @@ class Client(ABC):
     def _name(self) -> str:
         return self.program if self._cpu is None else f"{self.program} on CPU {self._cpu}"
 
-    def _failed(self, what: str) -> GeneratorFailed:
+    def failed(self, what: str) -> GeneratorFailed:
+        """Make the error that says what became of the process."""
         return GeneratorFailed(f"{self._name} {what}")
+
+
+def receive(clients: Sequence[Client], timeout_s: float) -> list[Outcome]:
+    """Wait for the outcomes of clients that run a job together. Raises GeneratorFailed when one does not come in time.
+
+    What one has to tell meanwhile is not left waiting for the others: its pipe holds little, and full would stop it.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    waiting = {client.fileno(): client for client in clients}
+    outcomes: dict[Client, Outcome] = {}
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    while waiting:
+        left_s = max(0.0, deadline_s - time.monotonic())
+        ready = poll.poll(left_s * 1000)
+        if not ready:
+            raise next(iter(waiting.values())).failed(f"gave no answer within {timeout_s:g} s")
+        for fd, _ in ready:
+            outcome = waiting[fd].take(left_s)
+            if outcome is not None:
+                poll.unregister(fd)
+                outcomes[waiting.pop(fd)] = outcome
+    return [outcomes[client] for client in clients]

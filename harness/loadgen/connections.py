@@ -17,7 +17,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from harness.loadgen.messages import Job, Measured
+from harness.loadgen import reuse, stdio
+from harness.loadgen.messages import Job, Measured, Times
+from harness.loadgen.stdio import HarnessGone
 from harness.schema import NO_LOCAL_PORT
 
 CONNECT: Final = "connect"
@@ -33,6 +35,8 @@ PAUSE_NS = 10_000_000
 CLOSED_WITHIN_S = 1.0
 """How long a server may take to close the connections that a job has kept open."""
 MAX_READ = 262_144
+TIMES_KEPT: Final = 16_384
+"""How many replies' times wait until they are handed on. Usual slices have fewer: within them the harness sleeps."""
 
 HANDSHAKE_OVER: Final = select.EPOLLOUT
 """Part of all events of a connection that is watched for edges, as it stays writable."""
@@ -52,10 +56,6 @@ _KINDS = {
 }
 
 
-class HarnessGone(Exception):  # noqa: N818  as GeneratorExit: what happened
-    """The harness closed its end of the pipe, or ended: nobody waits for an outcome any more."""
-
-
 class Target(NamedTuple):
     """Where connections go, and what is sent on them."""
 
@@ -64,6 +64,8 @@ class Target(NamedTuple):
     request: bytes
     is_loopback: bool
     """Whether the handshake is over when connect returns: loopback delivers in the sender's context."""
+    socket_address: bytes
+    """The address for ``reuse.connect``, where that is loopback."""
 
 
 class Connections:
@@ -87,7 +89,10 @@ class Connections:
         self.completed_ns = array("Q")
         self.latency_ns = array("Q")
         self.errors: Counter[str] = Counter()
-        self.targets = itertools.cycle([_target(*target) for target in job.targets])
+        targets = [_target(*target) for target in job.targets]
+        self.targets = itertools.cycle(targets)
+        self.reuses = all(target.is_loopback for target in targets) and len({target.family for target in targets}) == 1
+        """Whether any socket can be connected again, to the next target."""
         self.reply = job.reply
         """What a reply is expected to be; where it has a date, with the one that came last."""
         self._date = _date(job.reply)
@@ -121,18 +126,24 @@ class Connections:
         ended_ns = time.monotonic_ns()
         cpu_ns = time.process_time_ns() - self._cpu_ns
         self.abandon()
-        return Measured(
-            started_ns=self._started_ns,
-            ended_ns=ended_ns,
-            cpu_ns=cpu_ns,
-            completed_ns=self.completed_ns.tobytes(),
-            latency_ns=self.latency_ns.tobytes(),
-            errors=dict(self.errors),
-        )
+        self._hand_on()
+        return Measured(started_ns=self._started_ns, ended_ns=ended_ns, cpu_ns=cpu_ns, errors=dict(self.errors))
+
+    def bound(self) -> None:
+        """Hand on the times when there are many. Loops do it each turn, so memory does not grow with a job."""
+        if len(self.completed_ns) >= TIMES_KEPT:
+            self._hand_on()
 
     def forget_replies(self) -> None:
         """Begin to count anew; errors stay."""
         del self.completed_ns[:], self.latency_ns[:]
+
+    def _hand_on(self) -> None:
+        stdio.write(self._times())
+        self.forget_replies()
+
+    def _times(self) -> Times:
+        return Times(completed_ns=self.completed_ns.tobytes(), latency_ns=self.latency_ns.tobytes())
 
     def close(self) -> None:
         """End the connections that are still open, and wait until the server has ended them too.
@@ -172,7 +183,7 @@ class Connections:
 
     def open(self) -> None:
         """Open a connection to the next target; ``handle`` goes on when its handshake is over."""
-        family, address, request, _ = next(self.targets)
+        family, address, request, *_ = next(self.targets)
         try:
             # As in the fast path, a bare socket.
             connection = socket.SocketType(family, _NON_BLOCKING, 0)
@@ -339,7 +350,9 @@ def _target(host: str, port: int) -> Target:
     name = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
     request = f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
     family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-    return Target(family, (host, port), request, ipaddress.ip_address(host).is_loopback)
+    is_loopback = ipaddress.ip_address(host).is_loopback
+    socket_address = reuse.socket_address(family, host, port) if is_loopback else b""
+    return Target(family, (host, port), request, is_loopback, socket_address)
 
 
 def _date(reply: bytes) -> tuple[int, int]:

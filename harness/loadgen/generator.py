@@ -11,9 +11,9 @@ import resource
 import select
 
 from harness.loadgen import keepalive, open_keepalive, open_short, short, stdio
-from harness.loadgen.connections import HarnessGone
 from harness.loadgen.messages import Job, Proceed, Ready
 from harness.loadgen.slowed import slow_down
+from harness.loadgen.stdio import HarnessGone
 
 
 def main() -> None:

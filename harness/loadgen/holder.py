@@ -16,7 +16,7 @@ import sys
 import msgspec
 
 from harness.loadgen import stdio
-from harness.loadgen.connections import HarnessGone
+from harness.loadgen.stdio import HarnessGone
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 TIMEOUT_S = 5.0

@@ -61,6 +61,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
     for fd in list(requests):
         connections.send_first(fd)
     while connections.under_way(now_ns):
+        connections.bound()
         if now_ns < end_ns:
             for _ in range(connections.resumed(now_ns)):
                 connections.open()

@@ -53,18 +53,27 @@ class Proceed(msgspec.Struct, frozen=True):
     """
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generator process answers to a job; the times are unsigned 64-bit numbers in its own byte order."""
+class Times(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Times that a generator process has taken since its last ones: as it keeps none, a job may be as long as it likes.
+
+    They are unsigned 64-bit numbers in its own byte order; ``Outcome`` says what they are.
+    """
+
+    completed_ns: bytes
+    latency_ns: bytes
+    connect_ns: bytes = b""
+    first_byte_ns: bytes = b""
+    late_ns: bytes = b""
+    """How late each request was begun for which a connection was free when it was due."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What a generator process answers to a job, after all of its times."""
 
     started_ns: int
     ended_ns: int
     cpu_ns: int
-    completed_ns: bytes
-    latency_ns: bytes
     errors: dict[str, int]
-    connect_ns: bytes = b""
-    first_byte_ns: bytes = b""
-    lateness_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def run(job: Job, epoll: select.epoll, connections: KeptConnections) -> Measured
         schedule = connections.arrivals()
         due_ns = next(schedule)
         while connections.goes_on(now_ns, due_ns):
+            connections.bound()
             for _ in range(connections.resumed(now_ns)):
                 connections.open()
             for _ in range(min(len(free), BATCH)):

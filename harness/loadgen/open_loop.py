@@ -26,13 +26,12 @@ from typing import Final
 import msgspec
 
 from harness.loadgen.connections import TIMEOUT, Connections
-from harness.loadgen.messages import Job, Measured
+from harness.loadgen.messages import Job, Measured, Times
 
 BATCH: Final = 32
 """Events a turn, and requests begun a turn: those of a burst do not hold up the replies."""
 
 _NS_PER_S = 1_000_000_000
-_PER_CENT = 99
 
 
 def arrivals(rate_rps: float, seed: int, start_ns: int) -> Iterator[int]:
@@ -76,18 +75,20 @@ class TimedConnections(Connections):
         while due_ns < self.end_ns:
             errors[TIMEOUT] = errors.get(TIMEOUT, 0) + 1
             due_ns = next(later)
-        return msgspec.structs.replace(
-            measured,
-            errors=errors,
-            connect_ns=self.connect_ns.tobytes(),
-            first_byte_ns=self.first_byte_ns.tobytes(),
-            lateness_ns=_percentile(self.late_ns),
-        )
+        return msgspec.structs.replace(measured, errors=errors)
 
     def forget_replies(self) -> None:
         """Begin to count anew; errors stay."""
         super().forget_replies()
-        del self.first_byte_ns[:]
+        del self.connect_ns[:], self.first_byte_ns[:], self.late_ns[:]
+
+    def _times(self) -> Times:
+        return msgspec.structs.replace(
+            super()._times(),
+            connect_ns=self.connect_ns.tobytes(),
+            first_byte_ns=self.first_byte_ns.tobytes(),
+            late_ns=self.late_ns.tobytes(),
+        )
 
     def take(self, fd: int, data: bytes, event: int) -> bool:
         """Compare what was read with what is due, as ``Connections``, and note when a reply begins."""
@@ -111,8 +112,3 @@ class TimedConnections(Connections):
         self.connected_ns.pop(fd, None)
         self._began_ns.pop(fd, None)
         super()._fail(fd, kind)
-
-
-def _percentile(times: "array[int]") -> int:
-    """Return the 99th percentile, by nearest rank; 0 of none."""
-    return sorted(times)[(len(times) * _PER_CENT - 1) // 100] if times else 0

@@ -45,6 +45,7 @@ def run(job: Job, epoll: select.epoll, connections: TimedConnections) -> Measure
         schedule = connections.arrivals()
         due_ns = next(schedule)
         while connections.goes_on(now_ns, due_ns):
+            connections.bound()
             if not free:
                 free_since_ns = now_ns
             free += freed + connections.resumed(now_ns)
@@ -56,7 +57,7 @@ def run(job: Job, epoll: select.epoll, connections: TimedConnections) -> Measure
                 now_ns = now()
                 if was_due_ns >= free_since_ns:
                     late(now_ns - was_due_ns)
-                family, address, request, is_loopback = next_target()
+                family, address, request, is_loopback, _ = next_target()
                 try:
                     connection = open_socket(family, NON_BLOCKING, 0)
                 except OSError:

@@ -59,6 +59,11 @@ class PipedProcess:
             self.stop()
             raise
 
+    def fileno(self) -> int:
+        """Return the descriptor of the pipe that it answers in."""
+        _, stdout = self._pipes()
+        return stdout.fileno()
+
     def send(self, message: msgspec.Struct) -> None:
         """Tell it something. Raises GeneratorFailed when it has ended."""
         stdin, _ = self._pipes()

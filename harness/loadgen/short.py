@@ -24,6 +24,7 @@ import socket
 import time
 from errno import EINPROGRESS
 
+from harness.loadgen import reuse
 from harness.loadgen.connections import HANDSHAKE_OVER, Connections
 from harness.loadgen.messages import Job, Measured
 
@@ -54,6 +55,11 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
         connections.handshake_events,
     )
     ended, ended_edge, handshake_over = ENDED, ENDED | HANDSHAKE_OVER, HANDSHAKE_OVER
+    # Sockets of ended connections, to be connected again. On loopback all sockets of a job may be, as their family
+    # is the same; they are watched for edges, as the next connection must not bring the events of the last.
+    spare: list[int] = []
+    reuses, add_spare, take_spare, connect, end = connections.reuses, spare.append, spare.pop, reuse.connect, reuse.end
+    watched, edge = (ended | select.EPOLLET, handshake_over) if reuses else (ended, 0)
     # A bare socket and not socket.socket, whose constructor is written in Python; and with all three arguments,
     # as without the protocol it asks the kernel for it.
     open_socket, non_blocking = socket.SocketType, NON_BLOCKING
@@ -62,11 +68,28 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
     free = job.concurrency
     now_ns = connections.start_clock()
     while connections.under_way(now_ns):
-        free = free + connections.resumed(now_ns) if now_ns < connections.end_ns else 0
+        connections.bound()
+        if now_ns < connections.end_ns:
+            free += connections.resumed(now_ns)
+        else:
+            free = 0
+            while spare:
+                close(take_spare())
         # First all finished connections of a turn are read and closed, then as many are opened: + 10 % against one
         # for one. The kernel's code for either stays in the caches, and no reply waits for another's connect.
         for _ in range(free):
-            family, address, request, is_loopback = next_target()
+            family, address, request, is_loopback, socket_address = next_target()
+            if spare:
+                fd = take_spare()
+                begun_ns = now()
+                result = connect(fd, socket_address)
+                started_ns[fd] = begun_ns
+                try:
+                    write(fd, request)
+                except OSError as error:
+                    epoll.unregister(fd)
+                    connections.not_sent(fd, request, result, error)
+                continue
             try:
                 connection = open_socket(family, non_blocking, 0)
             except OSError:
@@ -82,7 +105,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
             try:
                 if is_loopback or result != EINPROGRESS:
                     write(fd, request)
-                    register(fd, ended)
+                    register(fd, watched)
                 else:
                     connecting[fd] = request
                     register(fd, handshake_events)
@@ -101,7 +124,11 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
                     ended_ns = now()
                     completed(ended_ns)
                     latency(ended_ns - started_ns.pop(fd))
-                elif not connections.take(fd, data, event):
+                    if reuses and event == ended and end(fd):
+                        add_spare(fd)
+                        free += 1
+                        continue
+                elif not connections.take(fd, data, event | edge):
                     reply = connections.reply
                     continue
             elif event == handshake_over:
@@ -112,7 +139,7 @@ def run(job: Job, epoll: select.epoll, connections: Connections) -> Measured:  #
                     except OSError as error:
                         connections.fail(fd, error.errno)
                 continue
-            elif not connections.handle(fd, event):
+            elif not connections.handle(fd, event | edge):
                 continue
             # Nothing is unregistered: a closed descriptor leaves its epoll set by itself (epoll(7), question 6).
             close(fd)

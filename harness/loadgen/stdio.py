@@ -6,10 +6,13 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.loadgen.connections import HarnessGone
 from harness.loadgen.messages import frame, read_payload
 
 _M = TypeVar("_M")
+
+
+class HarnessGone(Exception):  # noqa: N818  as GeneratorExit: what happened
+    """The harness closed its end of the pipe, or ended: nobody waits for an outcome any more."""
 
 
 def read(kind: type[_M]) -> _M:

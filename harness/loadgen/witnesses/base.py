@@ -81,6 +81,7 @@ class Witness(Client):
         self._path = ""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd: int | None = None
         self._job: Job | None = None
         self._cpu_before_ns = 0
         self._started_ns = 0
@@ -117,6 +118,7 @@ class Witness(Client):
         if process is not None:
             process.kill()
             process.wait()
+        self._close_pidfd()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -137,6 +139,7 @@ class Witness(Client):
                 cpus=None if self._cpu is None else {self._cpu},
                 namespace_pid=self._namespace_pid(),
             )
+        self._pidfd = os.pidfd_open(self._process.pid)
 
     def wait_prepared(self, timeout_s: float) -> None:
         """Wait until it is held. Raises GeneratorFailed."""
@@ -147,9 +150,9 @@ class Witness(Client):
 
         reached = processes.wait_until(held_or_ended, timeout_s)
         if processes.wait_ended(pid, 0):
-            raise self._failed(f"cannot be started: {self._printed(0).last_words}")
+            raise self.failed(f"cannot be started: {self._printed(0).last_words}")
         if not reached:
-            raise self._failed(f"does not start within {timeout_s:g} s")
+            raise self.failed(f"does not start within {timeout_s:g} s")
         self._cpu_before_ns = cpu_time([pid]).total_ns
 
     def begin(self) -> None:
@@ -157,15 +160,22 @@ class Witness(Client):
         self._started_ns = time.monotonic_ns()
         os.kill(self.pid, signal.SIGCONT)
 
-    def receive(self, timeout_s: float) -> Outcome:
-        """Wait until the program has ended, and read what it printed. Raises GeneratorFailed."""
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the program has ended (pidfd_open(2))."""
+        if self._pidfd is None:
+            raise RuntimeError(f"{self.program} has no job")
+        return self._pidfd
+
+    def take(self, timeout_s: float) -> Outcome:  # noqa: ARG002  it has ended
+        """Read what the program printed. Raises GeneratorFailed when that makes no sense."""
         process, job = self._running(), self._job
-        if job is None or not processes.wait_ended(process.pid, timeout_s):
-            raise self._failed(f"does not end within {timeout_s:g} s")
+        if job is None:
+            raise RuntimeError(f"{self.program} has no job")
         ended_ns = time.monotonic_ns()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         self._process = None
+        self._close_pidfd()
         tally = self.read(job, self._printed(process.returncode))
         return Outcome(
             started_ns=self._started_ns,
@@ -192,6 +202,11 @@ class Witness(Client):
     @abstractmethod
     def read(job: Job, printed: Printed) -> Tally:
         """Make sense of what it printed. Raises GeneratorFailed when it is no output of such a program."""
+
+    def _close_pidfd(self) -> None:
+        pidfd, self._pidfd = self._pidfd, None
+        if pidfd is not None:
+            os.close(pidfd)
 
     def _printed(self, status: int) -> Printed:
         quantiles = self._file("quantiles")
