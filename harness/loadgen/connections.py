@@ -14,8 +14,9 @@ import socket
 import time
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from harness.loadgen import reuse, stdio
 from harness.loadgen.messages import Job, Measured, Times
@@ -56,6 +57,10 @@ _KINDS = {
 }
 
 
+Reuse = Literal["no", "at once", "later"]
+"""Whether the socket of a connection is connected again, and if so, right after its end or when an event allows it."""
+
+
 class Target(NamedTuple):
     """Where connections go, and what is sent on them."""
 
@@ -65,7 +70,7 @@ class Target(NamedTuple):
     is_loopback: bool
     """Whether the handshake is over when connect returns: loopback delivers in the sender's context."""
     socket_address: bytes
-    """The address for ``reuse.connect``, where that is loopback."""
+    """The address for ``reuse.connect``."""
 
 
 class Connections:
@@ -91,8 +96,7 @@ class Connections:
         self.errors: Counter[str] = Counter()
         targets = [_target(*target) for target in job.targets]
         self.targets = itertools.cycle(targets)
-        self.reuses = all(target.is_loopback for target in targets) and len({target.family for target in targets}) == 1
-        """Whether any socket can be connected again, to the next target."""
+        self.reuse = _reuse(targets)
         self.reply = job.reply
         """What a reply is expected to be; where it has a date, with the one that came last."""
         self._date = _date(job.reply)
@@ -238,6 +242,8 @@ class Connections:
         """
         if fd == _STDIN:
             raise HarnessGone
+        if fd not in self.started_ns:
+            return False  # a socket that was disconnected, and waits to be connected again
         try:
             if fd in self.connecting and not event & _BROKEN:
                 self._connected(fd)
@@ -350,9 +356,15 @@ def _target(host: str, port: int) -> Target:
     name = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
     request = f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
     family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-    is_loopback = ipaddress.ip_address(host).is_loopback
-    socket_address = reuse.socket_address(family, host, port) if is_loopback else b""
-    return Target(family, (host, port), request, is_loopback, socket_address)
+    socket_address = reuse.socket_address(family, host, port)
+    return Target(family, (host, port), request, ipaddress.ip_address(host).is_loopback, socket_address)
+
+
+def _reuse(targets: Sequence[Target]) -> Reuse:
+    """Tell whether any socket of a job can be connected again to the next target, and when."""
+    if len({(target.family, target.is_loopback) for target in targets}) != 1:
+        return "no"
+    return "at once" if targets[0].is_loopback else "later"
 
 
 def _date(reply: bytes) -> tuple[int, int]:

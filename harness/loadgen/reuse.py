@@ -5,8 +5,8 @@ gets another local port, and the server sees nothing of it. So the kernel need n
 entry for each connection. Python has no such address; hence ctypes.
 
 To disconnect a socket while something of its connection is under way would send a reset, or make the kernel answer
-with one. So its stream is ended first, and it is disconnected only when the server has acknowledged that; over
-loopback that is as a rule before shutdown returns.
+with one. So its stream is ended first, and it is disconnected only when the server has acknowledged that. Over
+loopback that is as a rule before shutdown returns; elsewhere an event tells it, a hang-up.
 """
 
 import ctypes
@@ -37,9 +37,13 @@ def connect(fd: int, address: bytes) -> int:
     return ctypes.get_errno() if _connect(fd, address, len(address)) else 0
 
 
-def end(fd: int) -> bool:
-    """End a connection that the server has ended. Tell whether its socket can be connected again; else close it."""
+def end(fd: int) -> None:
+    """End a connection that the server has ended."""
     _shutdown(fd, socket.SHUT_WR)
+
+
+def renew(fd: int) -> bool:
+    """Make the socket of an ended connection as good as new; False while the server has not acknowledged its end."""
     if _ioctl(fd, termios.TIOCOUTQ, _NOTHING_UNACKNOWLEDGED) != _NOTHING_UNACKNOWLEDGED:
         return False
     return not _connect(fd, _UNSPEC, len(_UNSPEC))
