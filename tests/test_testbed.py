@@ -108,6 +108,8 @@ def test_load_goes_from_the_client_to_the_server_and_is_seen_by_nobody_else(netn
     assert count(netns.client, "ActiveOpens") == len(outcome.completed_ns)
     assert count(netns.server, "PassiveOpens") >= len(outcome.completed_ns)
     assert count(netns.backend, "InSegs") == 0
+    # Sockets that are connected again must not show: nothing is reset in between.
+    assert count(netns.client, "OutRsts") == count(netns.server, "OutRsts") == 0
 
 
 def test_two_testbeds_have_the_same_addresses_and_each_its_own_server(netns: Hosts, tmp_path: Path) -> None:
