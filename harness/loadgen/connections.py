@@ -97,6 +97,7 @@ class Connections:
         targets = [_target(*target) for target in job.targets]
         self.targets = itertools.cycle(targets)
         self.reuse = _reuse(targets)
+        """What the fast path of ``short`` may do with the sockets of ended connections."""
         self.reply = job.reply
         """What a reply is expected to be; where it has a date, with the one that came last."""
         self._date = _date(job.reply)
