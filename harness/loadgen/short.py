@@ -8,8 +8,9 @@ sleeps. An exchange costs connect, write, read, shutdown, ioctl, connect, and a 
 says what it gains, in requests per second of the generator's CPU time; ``harness crosscheck`` measures it again.
 
 A socket is used for one connection after the other (``reuse.py``), instead of socket, epoll_ctl and close, for which
-the kernel makes and destroys a socket, a file and an epoll entry: in netns that took the ratio to ab from 1.00 to 1.25
-(1.17 to 1.34). What goes another way than most is closed, and opened anew.
+the kernel makes and destroys a socket, a file and an epoll entry: that took the ratio to ab from 1.15 (1.08 to 1.23)
+to 1.40 (1.30 to 1.49) on loopback, and from 1.00 to 1.25 (1.17 to 1.34) in netns. What goes another way than most is
+closed, and opened anew.
 
 Where the handshake takes longer than connect does, between hosts or network namespaces, a write right after it would
 only fail, and the way from there to the reply would be a long one. So a connection to an address that is not loopback
