@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from harness.block import Servers
 from harness.idle import IdleConnections
 from harness.loadgen import GeneratorFailed
 from harness.measure import Contestant
+from harness.peers import PEERS
 from harness.registry import ROOT, Implementation, find
 from harness.schema import PlannedCell, Workload
 from harness.servers import ServerFailed
@@ -88,6 +89,16 @@ def test_where_connections_are_not_kept_nothing_is_sent_on_them(workload: Worklo
         assert processes.wait_until(lambda: sockets(contestant.pids) >= 30, TOLD_WITHIN_S)
         assert contestant.lost_idle() == 0
     assert asked(tmp_path, REFERENCE.name) <= 2
+
+
+@pytest.mark.parametrize(("name", "workload"), [("nginx", "keepalive"), ("haproxy", "proxy")])
+def test_peers_hold_them_too(name: str, workload: Workload, tmp_path: Path, tool: Callable[[str, str], str]) -> None:
+    tool(name, PEERS[name].package)
+    [peer] = find(name)
+    with serving(peer, cell(workload, 30), tmp_path) as up:
+        [contestant] = up.contestants
+        assert sockets(contestant.pids) >= 30
+        assert contestant.lost_idle() == 0
 
 
 def test_they_end_with_what_holds_them(tmp_path: Path) -> None:

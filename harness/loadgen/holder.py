@@ -18,7 +18,7 @@ import msgspec
 from harness.loadgen import stdio
 from harness.loadgen.stdio import HarnessGone
 
-REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: percore\r\n\r\n"
 TIMEOUT_S = 5.0
 """How long a server may take for a handshake or a reply."""
 _AT_CLOSE_RESET = struct.pack("ii", 1, 0)
