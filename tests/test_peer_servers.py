@@ -99,6 +99,17 @@ def test_each_is_compared_in_its_workloads(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("installed")
+def test_what_a_request_takes_is_counted_in_its_workloads(tmp_path: Path, tool: Tool) -> None:
+    tool("strace", "strace")
+    file = tmp_path / "cost.json"
+    done = run("cost", "--impls", "haproxy,nginx", "--workloads", "keepalive,proxy", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    costs = {(one["workload"], one["impl"]): one["alone"]["calls"] for one in json.loads(file.read_text())["costs"]}
+    assert list(costs) == [("keepalive", "nginx"), ("proxy", "haproxy")]
+    assert {"recvfrom", "writev", "epoll_wait"} == costs["keepalive", "nginx"].keys()
+
+
+@pytest.mark.usefixtures("installed")
 def test_what_takes_part_in_nothing_that_was_asked_for_is_bad_input(tmp_path: Path) -> None:
     done = run("compare", "--impls", "epoll_raw,haproxy", "--workloads", "short", "--out", str(tmp_path))
     assert done.returncode == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import hosts, results
+from harness import hosts, plan, results
 from harness.analysis.cost import Cost, Costs
 from harness.cost import counter, tracer
 from harness.cost.measurement import Setting, measure
@@ -16,7 +16,7 @@ from harness.registry import Implementation
 from harness.report import cost as report
 from harness.report import figures
 from harness.report.figures import show
-from harness.schema import Cell, Workload
+from harness.schema import Workload
 from harness.servers import ServerFailed
 from harness.testbed import Choice, Testbed
 from harness.testbed.placement import Cpus
@@ -36,6 +36,7 @@ class Request:
 def cost(request: Request, output: Console, progress: Console) -> bool:
     """Count, print a table for each workload, and tell whether all servers have figures. Raises BadInput."""
     tracer.find()
+    cells = plan.with_takers(plan.expand(request.workloads, (1,), (1,)), request.implementations)
     complete = True
     costs: list[Cost] = []
     with (
@@ -44,10 +45,9 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
     ):
         for note in testbed.notes:
             show(output, figures.wrap(note, figures.WIDTH))
-        for workload in request.workloads:
-            cell = hosts.place(request.cpus, Cell(workload, 1, 1))
-            of_workload = []
-            for implementation in request.implementations:
+        for cell in (hosts.place(request.cpus, one) for one in cells):
+            workload, of_workload = cell.workload, []
+            for implementation in (one for one in request.implementations if cell.workload in one.workloads):
                 setting = Setting(implementation=implementation, cell=cell, testbed=testbed, folder=Path(folder))
                 try:
                     with progress.status(f"{implementation.name}, {workload}"):

@@ -8,6 +8,7 @@ from typing import Protocol
 from harness import processes
 from harness.cost.wire import Wire
 from harness.cost.workers import Workers
+from harness.loadgen import dated
 from harness.servers import REQUEST, ServerFailed
 from harness.testbed import Host
 
@@ -149,14 +150,18 @@ def _accepted(listener: socket.socket) -> socket.socket:
 
 
 def _take(connection: socket.socket, expected: bytes, *, ends: bool = True) -> None:
-    """Receive what is due, and the end of the stream where it ``ends``. Raises OSError and ServerFailed."""
+    """Receive what is due, with any date, and the end of the stream where it ``ends``.
+
+    Raises OSError and ServerFailed.
+    """
     received = b""
     while len(received) < len(expected):
         piece = connection.recv(len(expected) - len(received))
         if not piece:
             break
         received += piece
-    if received != expected or (ends and connection.recv(1)):
+    whole = len(received) == len(expected) and dated.agrees(received, 0, expected, dated.date_in(expected))
+    if not whole or (ends and connection.recv(1)):
         raise ServerFailed(f"received {received[:60]!r} where {expected[:60]!r} was due")
 
 

@@ -8,7 +8,6 @@ import errno
 import ipaddress
 import itertools
 import os
-import re
 import select
 import socket
 import time
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
-from harness.loadgen import reuse, stdio
+from harness.loadgen import dated, reuse, stdio
 from harness.loadgen.messages import Job, Measured, Times
 from harness.loadgen.stdio import HarnessGone
 from harness.schema import NO_LOCAL_PORT
@@ -42,7 +41,6 @@ TIMES_KEPT: Final = 16_384
 HANDSHAKE_OVER: Final = select.EPOLLOUT
 """Part of all events of a connection that is watched for edges, as it stays writable."""
 
-_DATE = re.compile(rb"(?:[^\r\n]+\r\n)+?Date: ([^\r\n]+)\r\n", re.IGNORECASE)
 _STDIN = 0
 _NS_PER_S = 1_000_000_000
 _NON_BLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
@@ -100,7 +98,7 @@ class Connections:
         """What the fast path of ``short`` may do with the sockets of ended connections."""
         self.reply = job.reply
         """What a reply is expected to be; where it has a date, with the one that came last."""
-        self._date = _date(job.reply)
+        self._date = dated.date_in(job.reply)
         self.read_size = min(len(job.reply) + 1, MAX_READ)
         """One byte more than the reply, so that one byte too many is seen."""
         self.handshake_events = events | HANDSHAKE_OVER | select.EPOLLET if until_end else HANDSHAKE_OVER
@@ -281,10 +279,7 @@ class Connections:
         """Tell whether these are the bytes of the reply from ``have`` on. A whole one with another date is due next."""
         if self.reply.startswith(data, have):
             return True
-        begin, end = self._date
-        before, after = data[: max(0, begin - have)], data[max(0, end - have) :]
-        same = self.reply.startswith(before, have) and self.reply.startswith(after, max(end, have))
-        if begin == end or not same:
+        if not dated.agrees(data, have, self.reply, self._date):
             return False
         if len(data) == len(self.reply):
             self.reply = data
@@ -366,15 +361,6 @@ def _reuse(targets: Sequence[Target]) -> Reuse:
     if len({(target.family, target.is_loopback) for target in targets}) != 1:
         return "no"
     return "at once" if targets[0].is_loopback else "later"
-
-
-def _date(reply: bytes) -> tuple[int, int]:
-    """Tell where the value of a reply's Date field begins and ends, which changes each second; nowhere: the same twice.
-
-    Our own servers send none, but HTTP asks servers that have a clock for it (RFC 9110, 6.6.1).
-    """
-    found = _DATE.match(reply)
-    return found.span(1) if found else (0, 0)
 
 
 def _kind(number: int | None) -> str:
