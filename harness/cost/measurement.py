@@ -66,7 +66,6 @@ def measure(setting: Setting) -> Cost:
         Taken(
             at_a_time=exchange.requests,
             calls=of_calls,
-            # Whether a proxy sleeps while a backend accepts is a matter of microseconds.
             wakeups=None if setting.is_proxy else of_traffic.get(_WAKEUPS, Figure(0, 0, 0)),
             segments={name: figure for name, figure in of_traffic.items() if name != _WAKEUPS},
             instructions=of_instructions,
