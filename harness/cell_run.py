@@ -5,17 +5,16 @@ tens of milliseconds, in a new random order each round. So whatever speeds the m
 all of them alike (DESIGN.md, "Why slices").
 """
 
-import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from harness import block, plan
+from harness import block, plan, processes
 from harness.analysis.comparison import is_within
 from harness.block import Block, Servers
 from harness.loadgen import Client, clients
@@ -92,7 +91,8 @@ class CellRun:
         testbed = self._servers.testbed
         testbed.steer(self._cell)
         with ExitStack() as stack:
-            stack.enter_context(_staying_on(self._cell.generator_cpus))
+            # Off the servers' CPUs: on the generators' the harness wakes up only when these are done.
+            stack.enter_context(processes.staying_on(self._cell.generator_cpus))
             by_load: dict[Phase, Sequence[Client]] = {}
             by_load["load"] = self._start_clients(stack, self._plan.client, self._cell.generator_cpus, testbed.client)
             by_load["without-idle"] = by_load["load"]
@@ -247,14 +247,3 @@ def _is_given_up(slices: Sequence[Slice], name: str) -> bool:
     if any({SERVER_ENDED, NOT_STARTED} & piece.errors.keys() for piece in last):
         return True
     return len(last) == GIVEN_UP_AFTER_SLICES and all(piece.errors and not piece.requests for piece in last)
-
-
-@contextmanager
-def _staying_on(cpus: Sequence[int]) -> Iterator[None]:
-    """Keep the harness off the servers' CPUs: on the generators' it wakes up only when these are done."""
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)

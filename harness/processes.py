@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -103,6 +103,17 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: floa
             return False
         time.sleep(every_s)
     return True
+
+
+@contextmanager
+def staying_on(cpus: Collection[int]) -> Iterator[None]:
+    """Let this thread run on some CPUs alone meanwhile."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def children(pid: int) -> list[int]:

@@ -1,13 +1,12 @@
 """What one request of a workload takes of one server."""
 
-import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import ports
+from harness import ports, processes
 from harness.analysis.cost import Cost, Counts, Figure, Taken, per_request
 from harness.cost import counter
 from harness.cost.exchanges import TIMEOUT_S, Exchange, Idle, Keepalive, Proxy, Short, client_of
@@ -52,7 +51,8 @@ def measure(setting: Setting) -> Cost:
     setting.testbed.steer(setting.cell)
     name, workload = setting.implementation.name, setting.cell.workload
     with ExitStack() as stack:
-        stack.enter_context(_on_cpus(setting.cell.generator_cpus))
+        # This thread is the client and the backend.
+        stack.enter_context(processes.staying_on(setting.cell.generator_cpus))
         try:
             subject = _start(stack, setting)
             traffic = [subject.traffic(exchange) for exchange in subject.exchanges]
@@ -201,14 +201,3 @@ def _connected(stack: ExitStack, host: Host, target: tuple[str, int]) -> socket.
     client = stack.enter_context(client_of(host))
     client.connect(target)
     return client
-
-
-@contextmanager
-def _on_cpus(cpus: Sequence[int]) -> Iterator[None]:
-    """Let this thread, which is the client and the backend, run on the client's CPUs."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
