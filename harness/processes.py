@@ -23,8 +23,9 @@ Stream = IO[bytes] | int
 _ENDED = {None, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 """A zombie has ended; its exit status is left for a parent that has not asked yet."""
 
-# PR_SET_PDEATHSIG looks at the thread that forked (launch.py). This one ends when the interpreter does.
-_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+# PR_SET_PDEATHSIG looks at the thread that forked (launch.py). This one ends when the interpreter does. What it starts
+# may use the CPUs that it may use: else those of whoever starts first, perhaps in ``staying_on``.
+_starter = ThreadPoolExecutor(1, "starter", initializer=os.sched_setaffinity, initargs=(0, os.sched_getaffinity(0)))
 
 
 def start(

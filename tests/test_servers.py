@@ -130,3 +130,15 @@ def test_a_server_can_be_kept_to_some_cpus(tmp_path: Path) -> None:
     last = max(os.sched_getaffinity(0))
     with Server(script("import signal; signal.pause()"), [], [], tmp_path, "bound", cpus=[last]) as server:
         assert processes.wait_until(lambda: os.sched_getaffinity(server.pid) == {last}, 5)
+
+
+def test_a_process_may_use_all_cpus_wherever_the_first_one_was_started_from() -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "from harness import processes\n"
+        "with processes.staying_on([min(os.sched_getaffinity(0))]):\n"
+        "    processes.start(['true'], cwd=None, stdout=None, stderr=None).wait()\n"
+        "print(processes.output([sys.executable, '-c', 'import os; print(*os.sched_getaffinity(0))'], None, 10))\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout
+    assert {int(cpu) for cpu in printed.split()} == os.sched_getaffinity(0)
