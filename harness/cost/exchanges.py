@@ -93,6 +93,10 @@ class Keepalive:
 
     def go(self) -> None:
         """Send while the server is held; then it answers all."""
+        for client in self._clients:
+            # As under load, a reply is acknowledged with the next request: after a pause of some time, as a busy
+            # machine makes one, the kernel would do so at once (TCP_QUICKACK in tcp(7)).
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         with self._workers.held():
             for client in self._clients:
                 client.sendall(REQUEST)

@@ -23,7 +23,7 @@ BUNCH = 64
 ROUNDS, ROUNDS_OF_BUNCHES = 10, 3
 _WARM_UPS = 2
 """Rounds before the first, until memory is taken and no early segment of a connection is acknowledged at once."""
-_TRIES = 10
+_TRIES = 30
 """How often a round is made in which the time that it took makes a segment."""
 _NEVER_S = "86400"
 
@@ -128,10 +128,15 @@ class _Subject:
         for _ in range(_TRIES):
             by_time = self.wire.traffic().by_time
             exchange.go()
-            counts = _round(exchange, lambda: {**self._wakeups(), **self.wire.traffic().segments})
+            counts = _round(exchange, self._at_rest)
             if self.wire.traffic().by_time == by_time:
                 break
         return counts
+
+    def _at_rest(self) -> Counts:
+        # The last acknowledgement may still be under way when the server sleeps.
+        self.wire.wait_arrived()
+        return {**self._wakeups(), **self.wire.traffic().segments}
 
     def _wakeups(self) -> Counts:
         return {_WAKEUPS: self.workers.wakeups()}
