@@ -1,4 +1,4 @@
-"""Accepting on raw descriptors, for both modes."""
+"""Accepting on raw descriptors, for all modes."""
 
 import errno
 import select
@@ -14,16 +14,20 @@ REST_S = 0.1
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+Accept = Callable[[int], list[int]]
+"""Accepts as many connections as are waiting, but no more than it is told; returns their descriptors (blocking)."""
+
 
 class Listeners:
-    """The worker's listeners in an epoll set, and a function for each that accepts one connection."""
+    """The worker's listeners in an epoll set, and a function for each that accepts."""
 
     def __init__(self, worker: Worker, epoll: select.epoll) -> None:
         self._worker = worker
         self._epoll = epoll
         self._resting: list[tuple[float, socket.socket]] = []
         """When to wake which, the earliest first."""
-        self.accepts: dict[int, Callable[[], int | None]] = {}
+        self.accepts: dict[int, Accept] = {}
+        """By the listener's descriptor."""
         for listener in worker.listeners:
             self.accepts[listener.fileno()] = self._acceptor(listener)
             epoll.register(listener, select.EPOLLIN)
@@ -39,30 +43,31 @@ class Listeners:
             _, listener = self._resting.pop(0)
             self._epoll.modify(listener, select.EPOLLIN)
 
-    def _acceptor(self, listener: socket.socket) -> Callable[[], int | None]:
-        """Make the function that accepts one connection, as the original does at each event.
-
-        It returns the connection's descriptor (blocking), or None when there is none to accept.
-        """
+    def _acceptor(self, listener: socket.socket) -> Accept:
         row, log, debug = self._worker.counters, self._worker.log, self._worker.options.debug
         # What socket.accept is built on: it returns a bare descriptor instead of a new socket object.
         accept_one: Callable[[], tuple[int, tuple[str, int]]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
 
-        def accept() -> int | None:
+        def accept(limit: int) -> list[int]:
+            accepted: list[int] = []
             try:
-                fd, peer = accept_one()
+                for _ in range(limit):
+                    fd, peer = accept_one()
+                    accepted.append(fd)
+                    if debug:
+                        log.accepted(fd, peer)
             except BlockingIOError:
-                return None  # another worker was faster
+                pass  # there are no more, or another worker was faster
             except OSError as error:
-                row[counters.ERROR_ACCEPT] += 1
-                log.accept_failed(error)
-                if error.errno in _EXHAUSTED:
-                    self._epoll.modify(listener, 0)
-                    self._resting.append((time.monotonic() + REST_S, listener))
-                return None
-            row[counters.ACCEPTED] += 1
-            if debug:
-                log.accepted(fd, peer)
-            return fd
+                self._failed(listener, error)
+            row[counters.ACCEPTED] += len(accepted)
+            return accepted
 
         return accept
+
+    def _failed(self, listener: socket.socket, error: OSError) -> None:
+        self._worker.counters[counters.ERROR_ACCEPT] += 1
+        self._worker.log.accept_failed(error)
+        if error.errno in _EXHAUSTED:
+            self._epoll.modify(listener, 0)
+            self._resting.append((time.monotonic() + REST_S, listener))

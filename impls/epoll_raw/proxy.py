@@ -21,7 +21,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 from impls import counters
@@ -127,7 +127,8 @@ class _Relay:
                     self._read(side)
             for fd, event in events:
                 if fd in accepts:
-                    self._accept(accepts[fd])
+                    for new in accepts[fd](len(events)):
+                        self._begin(new)
                 elif fd in sides:
                     self._handle(sides[fd], event)
             if timed and self._now >= next_tick:
@@ -139,12 +140,10 @@ class _Relay:
             if verbose:
                 counters.record_poll(row, len(events))
 
-    def _accept(self, accept: Callable[[], int | None]) -> None:
-        fd = accept()
-        if fd is not None:
-            os.set_blocking(fd, False)
-            self._sides[fd] = _Pair(fd).client
-            self._epoll.register(fd, _READ_EVENTS)
+    def _begin(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._sides[fd] = _Pair(fd).client
+        self._epoll.register(fd, _READ_EVENTS)
 
     def _handle(self, side: _Side, event: int) -> None:
         pair = side.pair
