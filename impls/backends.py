@@ -1,18 +1,19 @@
 """Which backend a connection goes to, and which come next when that refuses."""
 
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-from impls.addresses import Address
+_T = TypeVar("_T")
 
 
-class Backends:
+class Backends(Generic[_T]):
     """Round robin over the backends, in each worker from the first one on."""
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        self._orders = tuple((*addresses[i:], *addresses[:i]) for i in range(len(addresses)))
+    def __init__(self, backends: Sequence[_T]) -> None:
+        self._orders = tuple((*backends[i:], *backends[:i]) for i in range(len(backends)))
         self._next = 0
 
-    def turn(self) -> tuple[Address, ...]:
+    def turn(self) -> tuple[_T, ...]:
         """Return all backends in the order in which a new connection is to try them, each once.
 
         The next connection's order begins one further on. An order of its own for each connection, because with a

@@ -20,6 +20,16 @@ _UNTIL_END = sys.maxsize
 _FIELD = re.compile(
     rb"\r\n(?:(transfer-encoding)[ \t]*:|content-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r))", re.IGNORECASE
 )
+_OTHER_FIELDS = rb"(?:(?!content-length|transfer-encoding)[^\r]+\r\n)*?"
+_ONE_REPLY_HEAD = re.compile(
+    rb"HTTP/1\.[01] (?!204)[245][^\r]*\r\n"
+    + _OTHER_FIELDS
+    # A second one of these fields leaves a doubt, and so does a space before the colon.
+    + rb"content-length:[ \t]*(\d{1,%d})[ \t]*\r\n" % MAX_LENGTH_DIGITS
+    + _OTHER_FIELDS
+    + rb"\r\n",
+    re.IGNORECASE,
+)
 
 
 class ReplyFraming:
@@ -64,6 +74,12 @@ class ReplyFraming:
     def end(self) -> bool:
         """Take the end of the stream: whether it completed a reply, as against none begun or one cut off."""
         return self._body_left == _UNTIL_END
+
+
+def is_one_reply(data: bytes) -> bool:
+    """Tell whether these bytes are one reply, whole, by its Content-Length, and nothing else; False when in doubt."""
+    found = _ONE_REPLY_HEAD.match(data)
+    return found is not None and len(data) - found.end() == int(found[1])
 
 
 def _may_become_head(data: bytes) -> bool:

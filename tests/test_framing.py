@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impls.framing import ReplyFraming
+from impls.framing import ReplyFraming, is_one_reply
 
 FRAMED = b"HTTP/1.1 200 OK\r\ncontent-LENGTH:  5 \r\nServer: x\r\n\r\nhello"
 EMPTY = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -71,3 +71,38 @@ def test_before_the_first_byte_nothing_has_begun() -> None:
     framing = ReplyFraming()
     assert framing.between
     assert not framing.end()
+
+
+@pytest.mark.parametrize("reply", [FRAMED, EMPTY, FRAMED.replace(b"200", b"404"), FRAMED.replace(b"200 OK", b"503")])
+def test_one_whole_reply_is_told_at_once(reply: bytes) -> None:
+    assert is_one_reply(reply)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [*UNFRAMED.values(), NO_CONTENT, INTERIM, INTERIM + FRAMED, FRAMED + FRAMED, FRAMED[:-1], FRAMED + b"x", b""],
+)
+def test_what_is_not_one_whole_reply_is_not_taken_for_one(data: bytes) -> None:
+    assert not is_one_reply(data)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK",
+                b"HTTP/1.1 304 x",
+                b"Content-Length: 2",
+                b"content-length : 2",
+                b"A: b",
+                b"\r\n",
+                b"ab",
+            ]
+        ),
+        max_size=8,
+    ).map(b"\r\n".join)
+)
+def test_one_whole_reply_is_one_for_the_framing_too(data: bytes) -> None:
+    framing = ReplyFraming()
+    completed = framing.feed(data)
+    assert not is_one_reply(data) or (completed == 1 and framing.between)

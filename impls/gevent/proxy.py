@@ -15,6 +15,7 @@ import gevent
 from gevent.hub import get_hub
 
 from impls import counters
+from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
 from impls.framing import ReplyFraming
@@ -46,7 +47,7 @@ class _Pair:
         "_unread",
     )  # fmt: skip
 
-    def __init__(self, worker: Worker, backends: Backends, client: Connection) -> None:
+    def __init__(self, worker: Worker, backends: Backends[Address], client: Connection) -> None:
         self._options = worker.options
         self._row = worker.counters
         self._log = worker.log

@@ -8,6 +8,7 @@ import socket
 import trio
 
 from impls import counters
+from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
 from impls.framing import ReplyFraming
@@ -53,7 +54,7 @@ class _Pair:
         "_unread",
     )
 
-    def __init__(self, worker: Worker, backends: Backends, client: trio.socket.SocketType) -> None:
+    def __init__(self, worker: Worker, backends: Backends[Address], client: trio.socket.SocketType) -> None:
         self._options = worker.options
         self._row = worker.counters
         self._log = worker.log

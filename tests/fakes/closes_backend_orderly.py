@@ -3,6 +3,7 @@
 import struct
 
 from impls import listeners
+from impls.epoll_raw.backend_sockets import BackendSockets
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-RESET-BACKEND"}
@@ -10,6 +11,7 @@ REJECTED_BY = {"PROXY-RESET-BACKEND"}
 
 def main() -> None:
     replace(listeners, "RESET_ON_CLOSE", struct.pack("ii", 0, 0))
+    replace(BackendSockets, "reset", lambda *_: False)
     run()
 
 

@@ -1,19 +1,19 @@
 """When the backend has answered, the proxy forgets what the client has not taken yet."""
 
-from impls.epoll_raw import proxy
+from impls.epoll_raw import pairs
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
 
 
 def main() -> None:
-    end = proxy._Relay._end
+    end = pairs.Pairs._end
 
-    def forget_and_end(relay: proxy._Relay, pair: proxy._Pair, last_words: bytes = b"") -> None:
+    def forget_and_end(relay: pairs.Pairs, pair: pairs._Pair, last_words: bytes = b"") -> None:
         pair.client.unsent = b""
         end(relay, pair, last_words)
 
-    replace(proxy._Relay, "_end", forget_and_end)
+    replace(pairs.Pairs, "_end", forget_and_end)
     run()
 
 

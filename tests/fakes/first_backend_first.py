@@ -1,6 +1,5 @@
 """Every connection goes to the first backend."""
 
-from impls.addresses import Address
 from impls.backends import Backends
 from tests.fakes._alter import replace, run
 
@@ -8,7 +7,7 @@ REJECTED_BY = {"PROXY-ROUND-ROBIN"}
 
 
 def main() -> None:
-    def same_order(backends: Backends) -> tuple[Address, ...]:
+    def same_order(backends: Backends[object]) -> tuple[object, ...]:
         return backends._orders[0]
 
     replace(Backends, "turn", same_order)

@@ -1,6 +1,6 @@
 """The reset of a client that has ended its stream is not noticed."""
 
-from impls.epoll_raw import proxy
+from impls.epoll_raw import pairs
 from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
@@ -9,7 +9,7 @@ REJECTED_BY = {"PROXY-CLIENT-GONE"}
 
 
 def see_no_reset(worker: Worker) -> None:
-    replace(proxy, "_GONE", 0)
+    replace(pairs, "_GONE", 0)
     serve(worker)
 
 

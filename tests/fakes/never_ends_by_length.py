@@ -1,6 +1,7 @@
 """A complete reply does not end the exchange."""
 
 from impls import framing
+from impls.epoll_raw import proxy
 from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
@@ -10,6 +11,7 @@ REJECTED_BY = {"PROXY-END-LENGTH", "PROXY-SPLIT-REPLY", "PROXY-RESET-BACKEND"}
 
 def wait_for_the_end(worker: Worker) -> None:
     replace(framing, "_body_length", lambda _: framing._UNTIL_END)
+    replace(proxy, "is_one_reply", lambda _: False)
     serve(worker)
 
 

@@ -1,0 +1,465 @@
+"""Pairs of connections in every state that an exchange can be in; ``proxy.py`` has the usual one.
+
+Why this looks as it does
+-------------------------
+A client's connection and its backend's are two ``Side`` objects that point at each other. Both are registered
+once, edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it
+may hold unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer
+(epoll(7), question 9), unless the end of the stream was reported with it (``ended``).
+
+Back-pressure is one rule: a side is read only while its peer has nothing unsent. So a pair never holds more
+than one read's bytes each way, however large a message is and however slowly it is taken.
+
+A descriptor closed half-way through a batch of events could be given out anew within that batch and get its
+predecessor's event. So descriptors are closed at the end of the batch, and an event for a side that is no
+longer known is dropped.
+"""
+
+import errno
+import itertools
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from impls import counters
+from impls.addresses import Address
+from impls.backends import Backends
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.epoll_raw.backend_sockets import Target
+from impls.framing import ReplyFraming
+from impls.listeners import open_backend_socket
+from impls.worker import Worker
+
+TICK_S = 0.1
+"""How often time limits are looked at while any is running."""
+TURN_READS = 16
+"""Reads of one side before the other connections have their turn."""
+
+_T = TypeVar("_T")
+_GONE = select.EPOLLHUP | select.EPOLLERR
+_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_ARRIVED = select.EPOLLIN | _ENDED
+READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+ALL_EVENTS = READ_EVENTS | select.EPOLLOUT
+
+
+class Side:
+    """One connection of a pair."""
+
+    __slots__ = ("ended", "fd", "is_open", "pair", "peer", "readable", "unsent", "writes_reported")
+
+    def __init__(self, fd: int, pair: "_Pair", *, writes_reported: bool) -> None:
+        self.fd = fd
+        self.pair = pair
+        self.peer: Side | None = None
+        self.is_open = True
+        self.readable = False
+        self.ended = False
+        self.unsent = b""
+        """Bytes read from the peer that this side has not taken yet."""
+        self.writes_reported = writes_reported
+
+
+class _Pair:
+    """A client's connection, its backend's, and how far their exchange has come."""
+
+    __slots__ = (
+        "address", "backend", "client", "connected", "framing", "half_closed", "over", "owed", "received", "untried"
+    )  # fmt: skip
+
+    def __init__(self, fd: int) -> None:
+        self.client = Side(fd, self, writes_reported=False)
+        self.backend: Side | None = None
+        self.address: Address | None = None
+        self.untried: Iterator[Target] = iter(())
+        """The backends that may still be tried; known when the first bytes have arrived."""
+        self.connected = False
+        self.framing = ReplyFraming()
+        self.owed = False
+        """A request was received whose reply is not complete."""
+        self.received = 0
+        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
+        self.half_closed = False
+        """The client has ended its stream; the backend is told when it has got all."""
+        self.over = False
+        """The exchange has ended; the client still has to take what is unsent."""
+
+
+class Pairs:
+    """The pairs of a worker, and what its loop has to call for them."""
+
+    def __init__(self, worker: Worker, epoll: select.epoll, backends: Backends[Target]) -> None:
+        self._options = worker.options
+        self._row = worker.counters
+        self._log = worker.log
+        self._debug = worker.options.debug
+        self._backends = backends
+        self._epoll = epoll
+        self.sides: dict[int, Side] = {}
+        """By descriptor."""
+        self._to_close: list[int] = []
+        self._unfinished: list[Side] = []
+        """Sides that used up their turn with bytes left to read; edge-triggered, they are not reported again."""
+        # Time limits. Each is the same for all in a table, so the table's order is that of the deadlines.
+        self._connecting: dict[_Pair, float] = {}
+        self._watched: dict[_Pair, float] = {}
+        self._lingering: dict[Side, float] = {}
+        self._now = time.monotonic()
+
+    @property
+    def wait_s(self) -> float:
+        """How long the poll may wait for the pairs' sake; less than 0 for without end."""
+        if self._unfinished:
+            return 0
+        return TICK_S if self._connecting or self._watched or self._lingering else -1
+
+    # The turn of the loop
+
+    def begin_turn(self, now_s: float) -> None:
+        """Go on with what was left unfinished; ``now_s`` (time.monotonic) is the time for this turn."""
+        self._now = now_s
+        unfinished, self._unfinished = self._unfinished, []
+        for side in unfinished:
+            if side.is_open:
+                self._read(side)
+
+    def end_turn(self) -> None:
+        """Close what has ended, now that no event of the turn can be for it any more."""
+        for fd in self._to_close:
+            os.close(fd)
+        self._to_close.clear()
+
+    # Connections that come here
+
+    def adopt(self, fd: int) -> Side:
+        """Take a client's connection that has sent nothing yet."""
+        os.set_blocking(fd, False)
+        with suppress(FileExistsError):
+            self._epoll.register(fd, READ_EVENTS)
+        client = self.sides[fd] = _Pair(fd).client
+        return client
+
+    def adopt_exchange(self, client: int, backend: int, order: Sequence[Target], request: bytes, *, sent: bool) -> Side:
+        """Take an exchange with the first backend in ``order``, which was or is to be sent the request.
+
+        Its time limit begins anew. Returns the backend's side.
+        """
+        pair = self.adopt(client).pair
+        pair.address, pair.untried = order[0].address, iter(order[1:])
+        pair.owed = True
+        pair.received = len(request)
+        side = self._join(pair, backend)
+        if sent:
+            pair.connected = True
+            self._watch(pair)
+        else:
+            side.unsent = request
+            self._connecting[pair] = self._now
+        return side
+
+    def take(self, side: Side, data: bytes, event: int) -> None:
+        """Take what was read from a side at an event of its own, and go on with it."""
+        side.readable = True
+        if event & _ENDED:
+            side.ended = True
+        self._arrived(side, data)
+        if side.is_open:
+            self._read(side)
+
+    def handle(self, side: Side, event: int) -> None:
+        """Take an event of a side."""
+        pair = side.pair
+        if event & _ARRIVED:
+            side.readable = True
+            if event & _ENDED:
+                side.ended = True
+        if side is pair.backend and not pair.connected:
+            self._connect_reported(pair, side)
+        elif event & select.EPOLLOUT and side.unsent:
+            self._flush(side)
+        if side.readable and side.is_open:
+            self._read(side)
+        if event & _GONE and side is pair.client and side.is_open and not pair.over:
+            # Reset after it had ended its stream: a read returns just the end once more.
+            self._row[counters.ERROR_READ] += 1
+            self._abandon(pair)
+
+    # Reading, on either side
+
+    def _read(self, side: Side) -> None:
+        """Move what has arrived on a side, while its peer takes it and its turn lasts."""
+        for _ in range(TURN_READS):
+            if not side.readable or (side.peer is not None and side.peer.unsent):
+                return
+            try:
+                data = os.read(side.fd, RELAY_SIZE)
+            except BlockingIOError:
+                side.readable = False
+                return
+            except OSError as error:
+                self._read_failed(side, error)
+                return
+            if self._debug:
+                self._log.read(side.fd, data)
+            self._arrived(side, data)
+            if not side.is_open:
+                return
+        if side.readable:
+            self._unfinished.append(side)
+
+    def _arrived(self, side: Side, data: bytes) -> None:
+        if not data or (len(data) < RELAY_SIZE and not side.ended):
+            side.readable = False
+        if side is side.pair.client:
+            self._from_client(side.pair, data)
+        else:
+            self._from_backend(side.pair, data)
+
+    def _from_client(self, pair: _Pair, data: bytes) -> None:
+        if pair.over:
+            # What comes now is read only so that the close sends no reset.
+            if not data:
+                pair.half_closed = True
+                if not pair.client.unsent:
+                    self._drop(pair.client)
+        elif data:
+            pair.owed = True
+            pair.received += len(data)
+            if pair.backend is None:
+                pair.untried = iter(self._backends.turn())
+                self._connect(pair, data)
+            else:
+                self._watch(pair)
+                self._send(pair.backend, data)
+        elif pair.backend is None:
+            self._end(pair)
+        else:
+            pair.half_closed = True
+            self._watch(pair)
+            if not pair.backend.unsent:
+                self._end_sending(pair.backend)
+
+    def _from_backend(self, pair: _Pair, data: bytes) -> None:
+        if not data:
+            self._backend_ended(pair, cleanly=True)
+            return
+        completed = pair.framing.feed(data)
+        self._row[counters.REQUESTS] += completed
+        self._send(pair.client, data)
+        if pair.over:
+            return
+        if completed and not self._options.keepalive:
+            self._end(pair)
+            return
+        pair.owed = not (completed and pair.framing.between)
+        if pair.owed or pair.half_closed:
+            self._watch(pair)
+        else:
+            self._watched.pop(pair, None)
+
+    def _read_failed(self, side: Side, error: OSError) -> None:
+        if self._debug:
+            self._log.line(f"error {side.fd} {error.strerror}")
+        side.readable = False
+        if side is side.pair.backend:
+            self._backend_ended(side.pair, cleanly=False)
+        else:
+            self._row[counters.ERROR_READ] += 1
+            self._abandon(side.pair)
+
+    # Writing, on either side
+
+    def _send(self, side: Side, data: bytes) -> None:
+        """Hand bytes to a side that has nothing unsent; what it does not take waits for its next report."""
+        try:
+            sent = os.write(side.fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._write_failed(side, error)
+            return
+        if self._debug:
+            self._log.wrote(side.fd, sent)
+        if sent < len(data):
+            side.unsent = data[sent:]
+            if not side.writes_reported:
+                side.writes_reported = True
+                self._epoll.modify(side.fd, ALL_EVENTS)
+
+    def _flush(self, side: Side) -> None:
+        data, side.unsent = side.unsent, b""
+        self._send(side, data)
+        if not side.unsent and side.is_open:
+            self._drained(side)
+
+    def _drained(self, side: Side) -> None:
+        """Go on with what waited until a side had nothing unsent."""
+        pair = side.pair
+        if pair.over:
+            self._close_client(pair)
+        elif side is pair.backend and pair.half_closed:
+            self._end_sending(side)
+        elif side.peer is not None and side.peer.readable:
+            self._read(side.peer)
+
+    def _write_failed(self, side: Side, error: OSError) -> None:
+        if self._debug:
+            self._log.line(f"error {side.fd} {error.strerror}")
+        if side is side.pair.backend:
+            # A backend that takes no more may have answered already: what it sent is read before its end.
+            side.readable = side.ended = True
+            self._unfinished.append(side)
+        else:
+            self._row[counters.ERROR_WRITE] += 1
+            self._abandon(side.pair)
+
+    def _end_sending(self, side: Side) -> None:
+        connection = socket.socket(fileno=side.fd)
+        try:
+            connection.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
+                raise
+        finally:
+            connection.detach()
+
+    # The backend
+
+    def _connect(self, pair: _Pair, request: bytes) -> None:
+        """Begin to connect to the next backend that does not refuse at once; the request follows when it accepts."""
+        for target in pair.untried:
+            address = pair.address = target.address
+            try:
+                connection = open_backend_socket(address, lean=self._options.lean)
+            except OSError as error:
+                self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                continue
+            result = connection.connect_ex((address.host, address.port))
+            if result not in (0, errno.EINPROGRESS):
+                connection.close()
+                self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {os.strerror(result)}")
+                continue
+            fd = connection.detach()
+            self._join(pair, fd).unsent = request
+            self._connecting[pair] = self._now
+            self._epoll.register(fd, ALL_EVENTS)
+            return
+        self._end(pair, BAD_GATEWAY)
+
+    def _join(self, pair: _Pair, fd: int) -> Side:
+        """Make a connection the pair's backend."""
+        backend = pair.backend = self.sides[fd] = Side(fd, pair, writes_reported=True)
+        backend.peer, pair.client.peer = pair.client, backend
+        return backend
+
+    def _connect_reported(self, pair: _Pair, backend: Side) -> None:
+        """Send the request, which also tells whether the backend accepted."""
+        request = backend.unsent
+        try:
+            sent = os.write(backend.fd, request)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            del self._connecting[pair]
+            self._drop(backend)
+            pair.backend = pair.client.peer = None
+            self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
+            self._connect(pair, request)
+            return
+        if self._debug:
+            self._log.wrote(backend.fd, sent)
+        pair.connected = True
+        del self._connecting[pair]
+        self._watch(pair)
+        backend.unsent = request[sent:]
+        if not backend.unsent:
+            self._drained(backend)
+
+    def _watch(self, pair: _Pair) -> None:
+        """Give the backend the full reply time from now on."""
+        self._watched.pop(pair, None)
+        self._watched[pair] = self._now
+
+    def _backend_ended(self, pair: _Pair, *, cleanly: bool) -> None:
+        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
+        if cleanly and pair.framing.end():
+            self._row[counters.REQUESTS] += 1
+            self._end(pair)
+        elif not pair.framing.between:
+            self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
+            self._end(pair)
+        elif pair.owed:
+            self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
+            self._end(pair, BAD_GATEWAY)
+        else:
+            self._end(pair)
+
+    def _backend_failed(self, pair: _Pair, kind: int, what: str) -> None:
+        self._row[kind] += 1
+        self._log.problem(f"backend {pair.address} {what}")
+
+    # The end of a pair
+
+    def _end(self, pair: _Pair, last_words: bytes = b"") -> None:
+        """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
+        pair.over = True
+        self._connecting.pop(pair, None)
+        self._watched.pop(pair, None)
+        if pair.backend is not None:
+            self._drop(pair.backend)
+            pair.client.peer = None
+        if last_words:
+            # The client may still be sending a request that nobody will read.
+            pair.client.readable = True
+            self._send(pair.client, last_words)
+        if pair.client.is_open and not pair.client.unsent:
+            self._close_client(pair)
+
+    def _close_client(self, pair: _Pair) -> None:
+        """Close the client, or while it may have sent what nobody read, end the stream and read on (RFC 9112, 9.6)."""
+        client = pair.client
+        if client.readable or (pair.received >= RELAY_SIZE and not pair.half_closed):
+            self._end_sending(client)
+            self._lingering[client] = self._now
+            self._unfinished.append(client)
+        else:
+            self._drop(client)
+
+    def _abandon(self, pair: _Pair) -> None:
+        """Close both sides of a pair whose client has gone."""
+        pair.client.readable = False
+        pair.client.unsent = b""
+        self._end(pair)
+
+    def _drop(self, side: Side) -> None:
+        if side.is_open:
+            side.is_open = False
+            del self.sides[side.fd]
+            self._lingering.pop(side, None)
+            self._to_close.append(side.fd)
+            if self._debug:
+                self._log.closed(side.fd)
+
+    def expire(self) -> None:
+        """End what has reached its time limit."""
+        for pair in self._overdue(self._connecting, self._options.connect_timeout_s):
+            self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._end(pair, GATEWAY_TIMEOUT)
+        for pair in self._overdue(self._watched, self._options.reply_timeout_s):
+            if pair.client.unsent:
+                self._watch(pair)  # it is the client that is slow
+                continue
+            if pair.owed:
+                self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
+            self._end(pair, GATEWAY_TIMEOUT if pair.owed and pair.framing.between else b"")
+        for client in self._overdue(self._lingering, LINGER_S):
+            self._drop(client)
+
+    def _overdue(self, table: dict[_T, float], limit_s: float) -> list[_T]:
+        """List what has been in a table for longer than its limit."""
+        started_before = self._now - limit_s
+        return list(itertools.takewhile(lambda key: table[key] <= started_before, table))
