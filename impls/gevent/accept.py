@@ -11,7 +11,11 @@ from impls import counters
 from impls.worker import Worker
 
 Connection = gevent.socket.socket
-Handler = Callable[[Connection], None]
+READABLE = 1
+"""The events of a watcher that waits until something can be read, as in ``loop.io(fd, READABLE)``."""
+
+Peer = tuple[str, int]
+Handler = Callable[[Connection, Peer], None]
 """Takes one connection from accept to close, in a greenlet of its own. An exception that leaves it ends the worker."""
 
 
@@ -39,25 +43,20 @@ class _Server(StreamServer):
 
     def __init__(self, worker: Worker, listener: socket.socket, handler: Handler) -> None:
         self._worker = worker
-        handle = self._counted(handler)
-        super().__init__(listener, handle, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # the stubs lack both
+        super().__init__(listener, handler, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # the stubs lack both
 
-    def _counted(self, handler: Handler) -> Callable[[Connection, tuple[str, int]], None]:
-        row, log, debug = self._worker.counters, self._worker.log, self._worker.options.debug
-
-        def handle(connection: Connection, peer: tuple[str, int]) -> None:
-            row[counters.ACCEPTED] += 1
-            if debug:
-                log.accepted(connection.fileno(), peer)
-            handler(connection)
-
-        return handle
-
-    def do_read(self) -> tuple[Connection, tuple[str, int]] | None:  # type: ignore[override]  # None: nothing to accept
+    def do_read(self) -> tuple[Connection, Peer] | None:  # type: ignore[override]  # None: nothing to accept
         """Accept; the library calls this when the listener is readable, and rests it when this fails."""
+        worker = self._worker
         try:
-            return super().do_read()
+            accepted = super().do_read()
         except OSError as error:
-            self._worker.counters[counters.ERROR_ACCEPT] += 1
-            self._worker.log.accept_failed(error)
+            worker.counters[counters.ERROR_ACCEPT] += 1
+            worker.log.accept_failed(error)
             raise _AcceptFailed from None
+        if accepted:
+            worker.counters[counters.ACCEPTED] += 1
+            if worker.options.debug:
+                connection, peer = accepted
+                worker.log.accepted(connection.fileno(), peer)
+        return accepted

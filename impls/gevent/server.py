@@ -6,13 +6,18 @@ The library's ``StreamServer`` accepts in the event loop itself, without a green
 (``accept.py``). A connection gets a raw greenlet, which has a function to run and nothing else; a ``gevent.Greenlet``,
 which can be waited for, costs 8 % more CPU time a short connection. ``connection.close()`` stands here for the debug
 log's sake; the library would close it a moment later.
+
+The library reads first and waits when that fails. On a kept connection it fails for almost every request, as the client
+sends the next one when it has the reply, and a BlockingIOError costs more than a third of what a request takes. So with
+keep-alive the loop waits first, on a watcher of its own (``hub.wait``): one recvfrom a request less, and 18,600
+instructions instead of 29,700 (README.md says how to count).
 """
 
 import gevent
 
 from impls import counters
 from impls.contract import READ_SIZE
-from impls.gevent.accept import Connection, Handler, serve_connections
+from impls.gevent.accept import READABLE, Connection, Handler, Peer, serve_connections
 from impls.gevent.linger import linger
 from impls.gevent.polls import count_polls
 from impls.gevent.proxy import relaying
@@ -34,12 +39,16 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
     row, log = worker.counters, worker.log
     keepalive, debug = worker.options.keepalive, worker.options.debug
     reply = worker.options.reply
+    hub = gevent.get_hub()
 
-    def answer(connection: Connection) -> None:  # noqa: C901  the hot path: a call per step would cost more than it explains
+    def answer(connection: Connection, _: Peer) -> None:  # noqa: C901, PLR0912  the hot path: a call per step would cost more than it explains
         fd = connection.fileno()
         kind = counters.ERROR_READ
+        request = hub.loop.io(fd, READABLE) if keepalive else None
         try:
             while True:
+                if request:
+                    hub.wait(request)
                 data = connection.recv(READ_SIZE)
                 if debug:
                     log.read(fd, data)
@@ -65,6 +74,8 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
             row[kind] += 1
             if debug:
                 log.line(f"error {fd} {error.strerror}")
+        if request:
+            request.close()
         connection.close()
         if debug:
             log.closed(fd)
