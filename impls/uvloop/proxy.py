@@ -41,7 +41,7 @@ async def relay(worker: Worker) -> None:
         batches = Batches(worker.counters)
         exchange = batches.counted(_Exchange)
         shared.backend_protocol = batches.counted(_Backend)
-    await listen(worker, lambda: exchange(shared))
+    await listen(worker, partial(exchange, shared))
 
 
 class _Relay:
