@@ -33,7 +33,7 @@ def serve(worker: Worker) -> None:
     trio.run(partial(serve_connections, worker, handler), instruments=instruments)
 
 
-def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it holds  # noqa: C901  the hot path: a call per step would cost more than it explains
+def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it holds
     """Make the handler that answers each message with one reply, then closes, or with keep-alive waits for the next."""
     row, log = worker.counters, worker.log
     keepalive, debug = worker.options.keepalive, worker.options.debug
