@@ -77,6 +77,6 @@ class BackendSockets:
         return True
 
     def _open(self, address: Address) -> int:
-        fd = open_backend_socket(address, lean=False).detach()
-        self._epoll.register(fd, self._events)
-        return fd
+        with open_backend_socket(address, lean=False) as backend:
+            self._epoll.register(backend, self._events)
+            return backend.detach()
