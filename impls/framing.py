@@ -20,15 +20,14 @@ _UNTIL_END = sys.maxsize
 _FIELD = re.compile(
     rb"\r\n(?:(transfer-encoding)[ \t]*:|content-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r))", re.IGNORECASE
 )
-_OTHER_FIELDS = rb"(?:(?!content-length|transfer-encoding)[^\r]+\r\n)*?"
+_OTHER_FIELDS = rb"(?:(?!(?i:content-length|transfer-encoding))[^\r]+\r\n)*?"
 _ONE_REPLY_HEAD = re.compile(
     rb"HTTP/1\.[01] (?!204)[245][^\r]*\r\n"
     + _OTHER_FIELDS
     # A second one of these fields leaves a doubt, and so does a space before the colon.
-    + rb"content-length:[ \t]*(\d{1,%d})[ \t]*\r\n" % MAX_LENGTH_DIGITS
+    + rb"(?i:content-length):[ \t]*(\d{1,%d})[ \t]*\r\n" % MAX_LENGTH_DIGITS
     + _OTHER_FIELDS
-    + rb"\r\n",
-    re.IGNORECASE,
+    + rb"\r\n"
 )
 
 

@@ -28,10 +28,10 @@ LEAN = {"accept4": 2, "epoll_wait": 1, "preadv2": 1, "write": 1, "close": 1}
 LEAN_IN_A_BUNCH = {**LEAN, "accept4": 1, "epoll_wait": 1 / 64}
 KEEPALIVE = {"epoll_wait": 1, "read": 1, "write": 1}
 KEEPALIVE_IN_A_BUNCH = {**KEEPALIVE, "epoll_wait": 1 / 64}
-PROXY = {"accept4": 1, "epoll_ctl": 1, "epoll_wait": 5, "read": 2, "write": 2, "connect": 2, "close": 1}
-LEAN_PROXY = {
-    "accept4": 2, "epoll_wait": 4, "preadv2": 1, "read": 1, "write": 2, "connect": 2, "setsockopt": 1, "close": 1,
+PROXY = {
+    "accept4": 1, "epoll_ctl": 1, "epoll_wait": 5, "read": 2, "write": 1, "pwritev2": 1, "connect": 2, "close": 1,
 }  # fmt: skip
+LEAN_PROXY = {**PROXY, "accept4": 2, "epoll_wait": 4, "preadv2": 1, "read": 1, "setsockopt": 1}
 EXPECTED: Mapping[tuple[str, str], tuple[Mapping[str, float], Mapping[str, float] | None, Mapping[str, int]]] = {
     ("epoll_raw", "short"): (SHORT, SHORT_IN_A_BUNCH, {"in": 5, "out": 5}),
     ("epoll_raw", "keepalive"): (KEEPALIVE, KEEPALIVE_IN_A_BUNCH, {"in": 1, "out": 1}),

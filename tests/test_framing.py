@@ -80,7 +80,17 @@ def test_one_whole_reply_is_told_at_once(reply: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [*UNFRAMED.values(), NO_CONTENT, INTERIM, INTERIM + FRAMED, FRAMED + FRAMED, FRAMED[:-1], FRAMED + b"x", b""],
+    [
+        *UNFRAMED.values(),
+        FRAMED.replace(b"HTTP", b"http"),
+        NO_CONTENT,
+        INTERIM,
+        INTERIM + FRAMED,
+        FRAMED + FRAMED,
+        FRAMED[:-1],
+        FRAMED + b"x",
+        b"",
+    ],
 )
 def test_what_is_not_one_whole_reply_is_not_taken_for_one(data: bytes) -> None:
     assert not is_one_reply(data)

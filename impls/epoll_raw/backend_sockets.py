@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from impls.addresses import Address
 from impls.listeners import open_backend_socket
 
-MAX_SPARE = 1024
-"""Sockets kept for later, for each address family."""
+MAX_SPARE = 64
+"""Sockets kept for later, for each address family: as many as a batch can end and begin."""
 
 _UNSPEC = bytes(16)
 """An address of the family AF_UNSPEC, which is 0."""

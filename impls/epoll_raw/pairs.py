@@ -3,16 +3,16 @@
 Why this looks as it does
 -------------------------
 A client's connection and its backend's are two ``Side`` objects that point at each other. Both are registered
-once, edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it
-may hold unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer
-(epoll(7), question 9), unless the end of the stream was reported with it (``ended``).
+edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it may hold
+unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer (epoll(7),
+question 9), unless the end of the stream was reported with it (``ended``).
 
 Back-pressure is one rule: a side is read only while its peer has nothing unsent. So a pair never holds more
 than one read's bytes each way, however large a message is and however slowly it is taken.
 
 A descriptor closed half-way through a batch of events could be given out anew within that batch and get its
-predecessor's event. So descriptors are closed at the end of the batch, and an event for a side that is no
-longer known is dropped.
+predecessor's event. So those of pairs are closed at the end of the batch, and an event for a side that is no longer
+known is dropped.
 """
 
 import errno
@@ -22,7 +22,6 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
 from impls import counters
@@ -136,12 +135,26 @@ class Pairs:
     # Connections that come here
 
     def adopt(self, fd: int) -> Side:
-        """Take a client's connection that has sent nothing yet."""
+        """Take a client's connection, blocking and registered for READ_EVENTS."""
         os.set_blocking(fd, False)
-        with suppress(FileExistsError):
-            self._epoll.register(fd, READ_EVENTS)
         client = self.sides[fd] = _Pair(fd).client
         return client
+
+    def begin(self, fd: int, request: bytes, order: Sequence[Target]) -> None:
+        """Take a client's connection with its request, for which the backends are to be tried in this order."""
+        pair = self.adopt(fd).pair
+        pair.owed = True
+        pair.received = len(request)
+        pair.untried = iter(order)
+        self._connect(pair, request)
+
+    def finish(self, fd: int, rest: bytes) -> None:
+        """Take a client's connection that needs no more than the rest of its reply."""
+        client = self.adopt(fd)
+        client.pair.over = True
+        self._send(client, rest)
+        if client.is_open and not client.unsent:
+            self._close_client(client.pair)
 
     def adopt_exchange(self, client: int, backend: int, order: Sequence[Target], request: bytes, *, sent: bool) -> Side:
         """Take an exchange with the first backend in ``order``, which was or is to be sent the request.

@@ -2,23 +2,22 @@
 
 Why this looks as it does
 -------------------------
-Most exchanges go one way: a small request comes in one piece, the backend accepts, gets it, and sends a small reply
-that says how long it is, in one piece; then both connections are closed. For that an entry in a table is state
-enough, where a pair that can be in any state costs objects and calls. Whatever goes another way becomes such a pair
-(``pairs.py``) with all that is known of it, and stays one: a large request or reply, one that comes in pieces or does
-not say its length, a client that sends more or ends its stream meanwhile, a backend that refuses, an exchange that is
-not over within some tenths of a second. So no time limits are kept here. With ``-k`` or ``-d`` all are pairs. When all
-are pairs without that, requests/s are 0.686 (0.627 to 0.744) of these.
+Most exchanges go one way: a request comes in one piece, the backend accepts, gets it, and sends a reply that says how
+long it is, in one piece; then both connections are closed. For that an entry in a table is state enough, where a pair
+that can be in any state costs objects and calls. Whatever goes another way becomes such a pair (``pairs.py``) with all
+that is known of it, and stays one: a large request or reply, one that comes in pieces or does not say its length, a
+client that sends more or ends its stream meanwhile, a backend that refuses, an exchange that is not over within some
+tenths of a second. So no time limits are kept here, and those of a pair are counted from when it became one. With
+``-k`` or ``-d`` all are pairs. When all are pairs without that, requests/s are 0.686 (0.627 to 0.744) of these.
 
 A batch of events is worked off in steps: accept and read, then send requests, then send replies and close, then
 connect. Packets of a kind leave one right after the other, and the CPU that receives them is interrupted once for many.
 
-With ``--lean`` a client comes with its request. It is read at once, and the client is in the epoll set only when its
-exchange has become a pair.
+With ``--lean`` a client comes with its request, which is read at once.
 
-A client's descriptor stays blocking: it is read when something is there, and written to once, what an empty send buffer
-takes. Descriptors that are closed within a batch are closed when all its events have been looked at, so none that
-is given out anew gets its predecessor's event.
+What is closed within a batch is closed when all its events have been looked at, and nothing is opened before. So a
+descriptor that is given out anew does not get its predecessor's event; what is unusual is handled last, and only where
+a pair is known by the descriptor.
 
 (``harness compare --impls epoll_raw --external other=COMMAND --workloads proxy --blocks 4 --budget 40s``, COMMAND a
 copy that does as the sentence says; two-core virtual machine, Linux 6.18, netns, one worker; 95 % intervals.)
@@ -32,17 +31,14 @@ from collections.abc import Sequence
 from impls import counters
 from impls.backends import Backends
 from impls.contract import RELAY_SIZE
+from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import Listeners
 from impls.epoll_raw.backend_sockets import BackendSockets, Target
 from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs, Side
-from impls.epoll_raw.reading import reader_now
 from impls.framing import is_one_reply
 from impls.worker import Worker
 
 MAX_EVENTS = 64
-SMALL = 4096
-"""Bytes that an empty send buffer takes whatever the system's settings are (SOCK_MIN_SNDBUF, include/net/sock.h)."""
-
 _Exchange = tuple[int, Sequence[Target], bytes, float]
 """The client's descriptor, the order in which backends are to be tried, the request, and when this step began."""
 
@@ -62,7 +58,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     accepts, sides = listeners.accepts, pairs.sides
     asking, connecting, answering, backend_of = usual.asking, usual.connecting, usual.answering, usual.backend_of
     poll, register, read, write, close = epoll.poll, epoll.register, os.read, os.write, os.close
-    read_now, reset = reader_now(RELAY_SIZE), sockets.reset
+    read_now, write_now, reset = no_wait.reader(RELAY_SIZE), no_wait.writer(), sockets.reset
     readable, writable, broken = select.EPOLLIN, select.EPOLLOUT, _BROKEN
     next_tick_s = 0.0
 
@@ -74,81 +70,98 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
         now_s = time.monotonic()
         pairs.begin_turn(now_s)
 
-        requests, connected, replies, unusual, accepted, ended = [], [], [], [], [], []
+        asked, connected, answered, accepted, unusual, ended = [], [], [], [], [], []
         for fd, event in events:
-            try:
-                if fd in answering and event & readable and not event & broken:
-                    replies.append((fd, read(fd, RELAY_SIZE), event))
-                elif fd in connecting and event == writable:
-                    connected.append(fd)
-                elif fd in asking and event == readable:
-                    requests.append((fd, read(fd, RELAY_SIZE)))
-                elif fd in accepts:
-                    accepted += accepts[fd](MAX_EVENTS if lean else len(events))
-                else:
-                    unusual.append((fd, event))
-            except OSError:
-                # Reset just now. A backend's pair will see the end of its stream, for a client there is no more to do.
-                if fd in answering:
-                    replies.append((fd, b"", event))
-                else:
-                    row[counters.ERROR_READ] += 1
-                    asking.remove(fd)
-                    ended.append(fd)
+            if fd in answering and event & readable and not event & broken:
+                answered.append((fd, event))
+            elif fd in connecting and event == writable:
+                connected.append(fd)
+            elif fd in asking and event == readable:
+                asked.append(fd)
+            elif fd in accepts:
+                accepted += accepts[fd](MAX_EVENTS if lean else len(events))
+            else:
+                unusual.append((fd, event))
+        # Before anything is closed: whose other side has an event, too, is a pair from here on.
         for fd, _ in unusual:
             usual.leave(fd)
 
+        requests = []
         for client in accepted:
-            if only_pairs:
-                pairs.adopt(client)
-                continue
-            if lean:
+            if lean and not only_pairs:
                 try:
                     requests.append((client, read_now(client)))
-                    continue
                 except BlockingIOError:
-                    pass
+                    asking.add(client)
                 except OSError:
                     row[counters.ERROR_READ] += 1
                     ended.append(client)
                     continue
+            elif not only_pairs:
+                asking.add(client)
             register(client, READ_EVENTS)
-            asking.add(client)
+            if only_pairs:
+                pairs.adopt(client)
+        for client in asked:
+            asking.remove(client)
+            try:
+                requests.append((client, read(client, RELAY_SIZE)))
+            except OSError:
+                row[counters.ERROR_READ] += 1
+                ended.append(client)
+        replies = []
+        for backend, event in answered:
+            try:
+                reply = read(backend, RELAY_SIZE)
+            except OSError:
+                reply = b""  # reset just now, which ends the exchange as the end of the stream does
+            replies.append((backend, reply, event))
 
         for backend in connected:
             if backend not in connecting:
                 pairs.handle(sides[backend], writable)
                 continue
-            client, order, request, _ = connecting.pop(backend)
-            answering[backend] = client, order, request, now_s
+            client, order, request, _ = connecting[backend]
             try:
-                write(backend, request)
+                sent = write(backend, request)
             except OSError:
                 pairs.handle(usual.leave_backend(backend), writable)
+                continue
+            del connecting[backend]
+            answering[backend] = client, order, request, now_s
+            if sent < len(request):
+                usual.leave_backend(backend).unsent = request[sent:]
 
         completed = 0
         for backend, reply, event in replies:
             if backend not in answering:
                 pairs.take(sides[backend], reply, event)
-            elif len(reply) > SMALL or not is_one_reply(reply):
+            elif not is_one_reply(reply):
                 pairs.take(usual.leave_backend(backend), reply, event)
             else:
                 client, order, _, _ = answering.pop(backend)
                 del backend_of[client]
                 completed += 1
-                try:
-                    write(client, reply)
-                except OSError:
-                    row[counters.ERROR_WRITE] += 1
-                close(client)
                 if not reset(backend, order[0]):
                     close(backend)
+                try:
+                    sent = write_now(client, reply)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    row[counters.ERROR_WRITE] += 1
+                    sent = len(reply)
+                if sent < len(reply):
+                    pairs.finish(client, reply[sent:])
+                else:
+                    close(client)
 
         for client, request in requests:
-            asking.discard(client)
             if not request:
                 ended.append(client)
-            elif len(request) >= SMALL or not usual.connect(client, request, now_s):
+            elif len(request) < RELAY_SIZE:
+                usual.connect(client, request, now_s)
+            else:
                 pairs.take(pairs.adopt(client), request, readable)
 
         row[counters.REQUESTS] += completed
@@ -184,16 +197,17 @@ class _Usual:
         self.backend_of: dict[int, int] = {}
         """The backend's descriptor by the client's."""
 
-    def connect(self, client: int, request: bytes, now_s: float) -> bool:
-        """Begin to connect to the backend whose turn it is; False when that fails at once."""
+    def connect(self, client: int, request: bytes, now_s: float) -> None:
+        """Begin to connect to the backend whose turn it is."""
         order = self._backends.turn()
         try:
             backend = self._sockets.connect(order[0])
         except OSError:
-            return False
+            # It fails for a pair as well, which counts and logs that, and goes on to the next backend.
+            self._pairs.begin(client, request, order)
+            return
         self.connecting[backend] = client, order, request, now_s
         self.backend_of[client] = backend
-        return True
 
     def leave(self, fd: int) -> None:
         """Make a pair of the exchange that a descriptor belongs to, if it is one of these."""

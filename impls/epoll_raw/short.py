@@ -35,9 +35,9 @@ import select
 
 from impls import counters
 from impls.contract import READ_SIZE
+from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import Listeners
 from impls.epoll_raw.rare import Rare
-from impls.epoll_raw.reading import reader_now
 from impls.worker import Worker
 
 MAX_EVENTS = 64
@@ -54,7 +54,7 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     accepts, handlers = listeners.accepts, rare.handlers
     poll, register, readable = epoll.poll, epoll.register, select.EPOLLIN
     # Neither the read after an event nor the write into an empty buffer can block; the read without one can.
-    read_now, read, write, close = reader_now(READ_SIZE), os.read, os.write, os.close
+    read_now, read, write, close = no_wait.reader(READ_SIZE), os.read, os.write, os.close
 
     while True:
         wait_s = rare.wait_s
