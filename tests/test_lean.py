@@ -5,11 +5,8 @@ import threading
 from pathlib import Path
 
 from harness import ports
-from harness.registry import find
-from harness.servers import Server
+from tests.held_worker import TIMEOUT_S, held, worker_of
 from tests.peers import REPLY, serving
-
-TIMEOUT_S = 10.0
 
 
 def test_a_client_that_sends_more_before_the_reply_still_gets_it_whole(tmp_path: Path) -> None:
@@ -22,15 +19,16 @@ def test_a_client_that_sends_more_before_the_reply_still_gets_it_whole(tmp_path:
         may_answer.wait(TIMEOUT_S)
         connection.sendall(REPLY)
 
-    [lean] = find("epoll_raw+lean")
     with (
         serving(backend) as (host, port),
-        ports.reserve("127.0.0.1") as address,
-        Server(lean, ["-w", "1", "-x", ports.join(host, port)], [address], tmp_path, "lean") as server,
+        worker_of("epoll_raw+lean", ["-x", ports.join(host, port)], tmp_path) as (address, worker),
     ):
-        server.wait_listening()
-        with socket.create_connection(ports.split(address), TIMEOUT_S) as client:
+        with held(worker):
+            client = socket.create_connection(address, TIMEOUT_S)
+            # Else the second piece would wait for the first one's ACK, which comes with the reply.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.sendall(b"one piece, ")
+        with client:
             assert arrived.wait(TIMEOUT_S)
             client.sendall(b"and another")
             may_answer.set()

@@ -3,48 +3,20 @@
 The worker is held while connections end, others ask and new ones come, so all of it is one batch of events for it.
 """
 
-import os
-import signal
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
-from harness import ports, processes
-from harness.registry import find
-from harness.servers import Server
+from harness import ports
+from tests.held_worker import TIMEOUT_S, held, worker_of
 from tests.peers import serving
 
-CLIENTS, ROUNDS, TIMEOUT_S = 24, 2, 10.0
+CLIENTS, ROUNDS = 24, 2
 RESET = struct.pack("ii", 1, 0)
-
-
-@contextmanager
-def worker_of(name: str, flags: Sequence[str], folder: Path) -> Iterator[tuple[tuple[str, int], int]]:
-    """Run a server with one worker; tell its address and the worker's process."""
-    [implementation] = find(name)
-    with (
-        ports.reserve("127.0.0.1") as address,
-        Server(implementation, ["-w", "1", *flags], [address], folder, "x") as up,
-    ):
-        up.wait_listening()
-        assert processes.wait_until(lambda: len(up.worker_pids()) == 1, TIMEOUT_S)
-        yield ports.split(address), up.worker_pids()[0]
-
-
-@contextmanager
-def held(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert processes.wait_until(lambda: processes.state(pid) == psutil.STATUS_STOPPED, TIMEOUT_S)
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def connected(stack: ExitStack, address: tuple[str, int]) -> socket.socket:
