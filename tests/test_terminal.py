@@ -196,6 +196,15 @@ def test_everything_fits_in_120_columns() -> None:
     assert max(map(len, plan_report.render(plan).splitlines())) <= 120
 
 
+def test_the_names_of_our_own_are_never_broken() -> None:
+    names = [f"{name}{lean}" for name in NAMES for lean in ("", "+lean")]
+    plan = planned(names, msgspec.structs.replace(cell("keepalive"), idle=9900))
+    lines = terminal.render(compare(plan, measure(plan, dict.fromkeys(names, Server(1_234_567))), {})).splitlines()
+    tables = lines[: next(number for number, line in enumerate(lines) if line.startswith("  epoll_raw "))]
+    assert sum("epoll_raw+lean " in line for line in tables) == 3
+    assert max(map(len, lines)) <= 120
+
+
 def test_columns_are_aligned() -> None:
     text = report(planned(NAMES), SERVERS)
     lines = text.split("\n\n")[1].splitlines()

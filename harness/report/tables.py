@@ -9,7 +9,7 @@ from typing import Self
 from harness.report import figures
 from harness.schema import CellSummary, Estimate, LatencyUs
 
-_NAME_WIDTH = 13
+_NAME_WIDTH = len("epoll_raw+lean")
 _SHOW_MS_FROM_US = 10_000.0
 _SHOW_THOUSANDS_FROM_RPS = 1_000_000.0
 _SHOW_WHOLE_US_FROM = 100.0
