@@ -16,7 +16,7 @@ from harness.errors import BadInput
 from harness.peers.peer import Peer
 
 BACKLOG = 8192
-_EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT = 2
 _MOST_WORKERS = 4096
 _LEAST_SECONDS, _MOST_SECONDS = 0.01, 86400
 
@@ -63,7 +63,7 @@ def parse(peer: Peer, argv: Sequence[str]) -> Flags:
 
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(_EXIT_BAD_INPUT, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def _parser(peer: Peer) -> argparse.ArgumentParser:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import BadInput
-from harness.peers.flags import Flags, parse
+from harness.peers.flags import EXIT_BAD_INPUT, Flags, parse
 from harness.peers.peer import PEERS
-
-_EXIT_BAD_INPUT = 2
 
 Prepare = Callable[[Flags, Path], Sequence[str]]
 """Writes what a server needs into a folder of its own, and returns the arguments to start it with."""
@@ -25,7 +23,7 @@ def run(name: str, prepare: Prepare) -> NoReturn:
         _become(path, prepare(flags, _folder(flags.log_file, name)))
     except BadInput as problem:
         sys.stderr.write(f"harness.peers.{name}: error: {problem}\n")
-        sys.exit(_EXIT_BAD_INPUT)
+        sys.exit(EXIT_BAD_INPUT)
 
 
 def _folder(log_file: Path, name: str) -> Path:
