@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import ports, processes
-from harness.conformance import check
+from harness.conformance import check, count
 from harness.errors import BadInput
 from harness.peers import PEERS, program
 from harness.registry import ROOT, find
@@ -45,6 +45,7 @@ def test_a_peer_keeps_what_is_asked_of_it(name: str, tmp_path: Path) -> None:
     assert [verdict.message for verdict in verdicts if verdict.outcome == "failed"] == []
     asked = [verdict.id for verdict in verdicts if verdict.outcome != "not asked"]
     assert sorted(asked) == sorted(PEERS[name].obligations)
+    assert count(peer) == len(asked)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -160,3 +161,25 @@ def test_no_worker_of_nginx_is_left_behind(killed: str, tmp_path: Path) -> None:
             assert all(processes.wait_ended(pid, ENDS_WITHIN_S) for pid in pids)
         finally:
             harness.kill()
+
+
+@pytest.mark.usefixtures("installed")
+def test_no_worker_of_nginx_is_left_behind_by_a_script(tmp_path: Path) -> None:
+    """In a script it leads no process group."""
+    script = '"$@" & echo $!; wait'
+    with ports.reserve("127.0.0.1") as address:
+        nginx = [sys.executable, "-m", "harness.peers.nginx", "-w", "1", "-a", address, "-o", str(tmp_path / "log")]
+        with subprocess.Popen(["/bin/sh", "-c", script, "sh", *nginx], cwd=ROOT, stdout=subprocess.PIPE) as shell:
+            assert shell.stdout is not None
+            master = int(shell.stdout.readline())
+            try:
+                assert processes.wait_until(lambda: len(workers(master)) == 1, COMPARES_WITHIN_S)
+                [worker] = workers(master)
+            finally:
+                os.kill(master, signal.SIGKILL)
+            assert processes.wait_ended(worker, ENDS_WITHIN_S)
+
+
+def workers(master: int) -> list[int]:
+    """List the workers of nginx: what else is started on the way is no nginx."""
+    return [pid for pid in processes.children(master) if Path(f"/proc/{pid}/comm").read_text() == "nginx\n"]

@@ -86,25 +86,32 @@ def _quoted(path: Path) -> str:
 def _end_workers_with_this_process() -> None:
     """Leave a process that kills nginx's workers when the master, which this process becomes, has ended.
 
-    They notice the end of their master only by its signals, and a master that is killed sends none. What waits for
-    that is in a session of its own, so it does not count as a process of the server.
+    They notice the end of their master only by its signals, and a master that is killed sends none. They are known by
+    a pipe that they inherit: a process group they may share with whoever started the master. What waits is in a session
+    of its own, so it does not count as a process of the server.
     """
-    master = os.getpid()
-    ended = os.pidfd_open(master)
+    ended = os.pidfd_open(os.getpid())
+    mark, other_end = os.pipe()
+    os.close(other_end)
+    os.set_inheritable(mark, True)  # noqa: FBT003  no other way to pass it
+    pipe = os.readlink(f"/proc/self/fd/{mark}")  # noqa: PTH115  no path
     if child := os.fork():
         os.waitpid(child, 0)
         return
     os.setsid()
     if os.fork():
         os._exit(0)
+    os.close(mark)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.poll()
-    with suppress(ProcessLookupError):
-        os.killpg(master, signal.SIGKILL)
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # it is closed meanwhile, or another user's
+            if os.readlink(fd) == pipe:  # noqa: PTH115  no path
+                os.kill(int(fd.parts[2]), signal.SIGKILL)
     os._exit(0)
 
 
