@@ -15,7 +15,7 @@ from harness import environment, hosts, open_files, plan, processes, results, re
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
-from harness.conformance import CASES, check_all
+from harness.conformance import check_all, count
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
 from harness.loadgen import GeneratorFailed
@@ -243,8 +243,7 @@ def _check_writable(file: Path | None) -> None:
 def _check(
     implementations: Sequence[Implementation], folder: RunFolder, console: Console
 ) -> Mapping[str, Sequence[Verdict]]:
-    names = [one.name for one in implementations]
-    with ConformanceProgress(console, names, len({case.id for case in CASES})) as progress:
+    with ConformanceProgress(console, {one.name: count(one) for one in implementations}) as progress:
         return check_all(implementations, folder.path / "conformance", progress.verdict)
 
 

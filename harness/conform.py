@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.conformance import check_all, choose
+from harness.conformance import check_all, count
 from harness.registry import Implementation
 from harness.report import conformance as report
 
@@ -21,9 +21,8 @@ def conform(
 
     Raises BadInput for an obligation that there is not.
     """
-    obligations = {case.id for case in choose(only or None)}
-    names = [one.name for one in implementations]
-    with report.ConformanceProgress(progress, names, len(obligations)) as shown:
+    obligations = {one.name: count(one, only or None) for one in implementations}
+    with report.ConformanceProgress(progress, obligations) as shown:
         verdicts = check_all(implementations, directory, shown.verdict, only or None)
     output.print(report.render(verdicts), highlight=False, markup=False, soft_wrap=True)
     return not any(verdict.outcome == "failed" for found in verdicts.values() for verdict in found)

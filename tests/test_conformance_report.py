@@ -27,11 +27,11 @@ def test_the_report_has_a_grid_the_reasons_and_the_sums() -> None:
 
 def test_progress_tells_each_failure_once() -> None:
     output = io.StringIO()
-    with ConformanceProgress(Console(file=output, width=200), ["one"], 3) as progress:
+    with ConformanceProgress(Console(file=output, width=200), {"one": 3, "two": 1}) as progress:
         for verdict in (KEPT, ALSO_BROKEN, BROKEN):
             progress.verdict("one", verdict)
     begun, *lines = output.getvalue().splitlines()
-    assert begun == "Checking 3 obligations of one: about half a minute"
+    assert begun == "Checking 3 obligations of one, 1 obligation of two: about half a minute"
     assert lines[:2] == ["one  FAILED  RESET: expected a, got b", "one  FAILED  REPLY-BYTES: the same"]
-    assert lines[2].startswith("Obligations checked, of 3: one 3 (2 broken)")
+    assert lines[2].startswith("Obligations checked: one 3 of 3 (2 broken), two 0 of 1")
     assert len(lines) == 3

@@ -2,7 +2,7 @@
 
 from harness.conformance.case import Case
 from harness.conformance.cases import CASES
-from harness.conformance.checker import Checker, check, check_all, choose
+from harness.conformance.checker import Checker, check, check_all, choose, count
 from harness.conformance.verdict import Outcome, Verdict
 
-__all__ = ["CASES", "Case", "Checker", "Outcome", "Verdict", "check", "check_all", "choose"]
+__all__ = ["CASES", "Case", "Checker", "Outcome", "Verdict", "check", "check_all", "choose", "count"]

@@ -168,6 +168,11 @@ def _is_asked(case: Case, implementation: Implementation, only: Collection[str] 
     return only is not None or asked is None or case.id in asked
 
 
+def count(implementation: Implementation, only: Collection[str] | None = None) -> int:
+    """Tell how many obligations are checked of an implementation. Raises BadInput for an id that does not exist."""
+    return len({case.id for case in choose(only) if _is_asked(case, implementation, only)})
+
+
 def choose(only: Collection[str] | None) -> list[Case]:
     """Return the cases of some obligations; None stands for all. Raises BadInput for an id that does not exist."""
     if only is None:

@@ -24,10 +24,11 @@ _MARKS: Final[dict[Outcome, str]] = {
 class ConformanceProgress:
     """Shows verdicts as they come in: a line for each that did not pass, on a terminal a count; a context manager."""
 
-    def __init__(self, console: Console, implementations: Sequence[str], obligations: int) -> None:
+    def __init__(self, console: Console, obligations: Mapping[str, int]) -> None:
+        """``obligations`` says of each implementation how many are checked."""
         self._console = console
         self._obligations = obligations
-        self._counts = {name: Counter[Outcome]() for name in implementations}
+        self._counts = {name: Counter[Outcome]() for name in obligations}
         self._told: set[tuple[str, str]] = set()
         """What was given as a reason before: a server that does not start has the same for everything."""
         self._started_s = time.monotonic()
@@ -38,8 +39,8 @@ class ConformanceProgress:
             self._status = self._console.status(self._text())
             self._status.start()
         else:
-            what = f"{figures.plural(self._obligations, 'obligation')} of {figures.listing(list(self._counts))}"
-            self._console.print(f"Checking {what}: about half a minute", highlight=False, soft_wrap=True)
+            text = f"Checking {self._asked()}: about half a minute"
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         return self
 
     def __exit__(
@@ -63,12 +64,19 @@ class ConformanceProgress:
         if self._status is not None:
             self._status.update(self._text())
 
+    def _asked(self) -> str:
+        """Name the numbers, those who have the same together."""
+        names: dict[int, list[str]] = {}
+        for name, obligations in self._obligations.items():
+            names.setdefault(obligations, []).append(name)
+        return ", ".join(f"{figures.plural(n, 'obligation')} of {figures.listing(some)}" for n, some in names.items())
+
     def _text(self) -> str:
         told = []
         for name, counts in self._counts.items():
             broken = f" ({counts['failed']} broken)" if counts["failed"] else ""
-            told.append(f"{escape(name)} {counts.total()}{broken}")
-        return f"Obligations checked, of {self._obligations}: {', '.join(told)}"
+            told.append(f"{escape(name)} {counts.total()} of {self._obligations[name]}{broken}")
+        return f"Obligations checked: {', '.join(told)}"
 
 
 def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
