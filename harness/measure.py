@@ -37,7 +37,7 @@ class Contestant:
     pids: Sequence[int]
     accepted: Callable[[], list[int]]
     """Returns how many connections each worker has told of since the last call."""
-    idle_rss_bytes: int = 0
+    idle_rss_bytes: int | None = None
     """How much its memory grew when its idle connections were opened."""
     lost_idle: Callable[[], int] = int
     """Returns how many of those it has ended since the last call; 0 where it has none. May raise GeneratorFailed."""

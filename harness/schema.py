@@ -253,7 +253,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Of the client's host, at the end of the slice."""
     rss_bytes: Count = 0
     """Resident memory of all processes of the server together at the end of the slice; shared pages count in each."""
-    idle_rss_bytes: int = 0
+    idle_rss_bytes: int | None = None
     """How much its resident memory grew when the idle connections were opened, at the begin of the block."""
     worker_accepted: list[Count] = []
     """Connections that each worker has told of since the slice before (STAT-VERBOSE, so once a second)."""

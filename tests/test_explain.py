@@ -116,6 +116,18 @@ def test_what_was_not_observed_says_so() -> None:
     assert lines["errors"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("grown_bytes", "told"),
+    [(None, "memory not observed"), (0, "0 bytes of memory each"), (19_800, "2 bytes of memory each")],
+)
+def test_idle_connections_without_memory_are_not_those_that_nobody_looked_at(
+    grown_bytes: int | None, told: str
+) -> None:
+    plan = planned(["fast", "slow"], msgspec.structs.replace(cell(), idle=9900))
+    slices = [msgspec.structs.replace(piece, idle_rss_bytes=grown_bytes) for piece in measure(plan, SERVERS, rounds=4)]
+    assert explained(plan, slices, impl="fast")["idle connections"] == f"9,900; {told}"
+
+
 def test_without_a_slice_there_is_the_verdict() -> None:
     lines = explained(planned(["a", "b"], broken={"b": ["PROC-SIGINT"]}), [], impl="b")
     assert lines == {"verdict": "not-conformant: not measured: it broke PROC-SIGINT", "measured": "nothing"}

@@ -186,7 +186,8 @@ class _Field:
         if not self.cell.idle:
             return WithIdle()
         own, without = self.load[impl], self.without_idle[impl]
-        known = WithIdle(rss_bytes=own.idle_rss_bytes / self.cell.idle)
+        resident = own.idle_rss_bytes
+        known = WithIdle(rss_bytes=None if resident is None else resident / self.cell.idle)
         unsteady = steadiness.why_unsteady(own, without)
         alone = verdicts.judge(Load(self.cell, without, without, unsteady))
         if alone.name in verdicts.WITHOUT_CLAIM:

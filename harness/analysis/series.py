@@ -226,10 +226,13 @@ class Series:
         return max((piece.rss_bytes for piece in self.slices.values()), default=0)
 
     @property
-    def idle_rss_bytes(self) -> float:
-        """How much the resident memory grew when the idle connections were opened, mean over the blocks."""
-        by_block = {piece.block: piece.idle_rss_bytes for piece in self.slices.values()}
-        return statistics.fmean(by_block.values()) if by_block else 0.0
+    def idle_rss_bytes(self) -> float | None:
+        """How much the resident memory grew when the idle connections were opened, mean over the blocks.
+
+        None where nobody looked.
+        """
+        seen = {piece.block: piece.idle_rss_bytes for piece in self.slices.values() if piece.idle_rss_bytes is not None}
+        return statistics.fmean(seen.values()) if seen else None
 
     def worker_balance(self) -> WorkerBalance:
         """Return the smallest and the largest share of connections that a worker accepted."""

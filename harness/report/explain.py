@@ -172,8 +172,9 @@ def _memory(most_bytes: int) -> str:
 
 
 def _idle(cell: PlannedCell, series: Series) -> str:
-    each = f"{series.idle_rss_bytes / cell.idle:,.0f} bytes of memory each"
-    return f"{cell.idle:,}; {each}" if series.idle_rss_bytes else f"{cell.idle:,}; memory {_NOT_OBSERVED}"
+    resident = series.idle_rss_bytes
+    each = f"memory {_NOT_OBSERVED}" if resident is None else f"{resident / cell.idle:,.0f} bytes of memory each"
+    return f"{cell.idle:,}; {each}"
 
 
 def _workers(accepted: Sequence[int]) -> str:
