@@ -6,7 +6,7 @@ all of them alike (DESIGN.md, "Why slices").
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -79,7 +79,8 @@ class CellRun:
         self._start_clients = start_clients
         self._schedule = cell.schedule
         self._done = {(piece.round, piece.phase, piece.impl) for piece in slices}
-        self._given_up = {name for name in {piece.impl for piece in slices} if _is_given_up(slices, name)}
+        turns = {(piece.impl, piece.phase) for piece in slices}
+        self._given_up = {name for name, phase in turns if _is_given_up(slices, name, phase)}
 
     def measure(self) -> Schedule | None:
         """Measure block after block; return the schedule, None when no server could be measured.
@@ -209,7 +210,7 @@ class CellRun:
         for position, name in enumerate(order.sample(names, len(names))):
             if name in by_name and (turn.round, turn.phase, name) not in self._done:
                 self._measure_slice(load, by_name[name], replace(turn, position=position))
-                if _is_given_up(self._slices, name):
+                if _is_given_up(self._slices, name, turn.phase):
                     self._given_up.add(name)
                     up.leave_out(name)
 
@@ -241,9 +242,19 @@ class CellRun:
         return is_within(self._plan, self._cell, self._slices, precision)
 
 
-def _is_given_up(slices: Sequence[Slice], name: str) -> bool:
-    """Tell whether a server gets no more slices: it has ended, did not start, or was silent for too long."""
-    last = list(islice((piece for piece in reversed(slices) if piece.impl == name), GIVEN_UP_AFTER_SLICES))
+def _is_given_up(slices: Sequence[Slice], name: str, phase: Phase) -> bool:
+    """Tell whether a server gets no more slices: it has ended, did not start, or was silent for too long.
+
+    That is in its last slices, or in the last of one phase: who is silent beside idle connections may well answer
+    without them.
+    """
+    own = (piece for piece in reversed(slices) if piece.impl == name)
+    of_phase = (piece for piece in reversed(slices) if (piece.impl, piece.phase) == (name, phase))
+    return _is_silent(own) or _is_silent(of_phase)
+
+
+def _is_silent(newest_first: Iterable[Slice]) -> bool:
+    last = list(islice(newest_first, GIVEN_UP_AFTER_SLICES))
     if any({SERVER_ENDED, NOT_STARTED} & piece.errors.keys() for piece in last):
         return True
     return len(last) == GIVEN_UP_AFTER_SLICES and all(piece.errors and not piece.requests for piece in last)

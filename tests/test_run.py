@@ -268,6 +268,19 @@ def test_a_server_that_stops_answering_gets_no_more_slices(tmp_path: Path) -> No
     assert {cell.impl: cell.verdict for cell in sum_up(stored).cells}["twin"] == verdicts.FAILED
 
 
+def test_one_that_answers_only_without_idle_connections_gets_no_more_slices(tmp_path: Path) -> None:
+    def suspend_twin(measured: Slice) -> None:
+        if measured.impl == "twin" and not measured.round:
+            for parent in servers_of(tmp_path):
+                [worker] = processes.children(parent)
+                os.kill(worker, signal.SIGSTOP)
+
+    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), suspend_twin, idle=5)
+    slices = [piece for piece in under_load(stored, "twin") if not piece.requests]
+    assert len(slices) == GIVEN_UP_AFTER_SLICES
+    assert any(piece.requests for piece in stored.slices if piece.phase == "without-idle" and piece.round > 1)
+
+
 def test_without_its_backend_a_proxy_is_not_blamed(tmp_path: Path) -> None:
     def kill_backend(measured: Slice) -> None:
         if measured.round == 1:
