@@ -177,6 +177,16 @@ def test_a_run_without_any_slice_claims_nothing() -> None:
     assert "on short nothing can be claimed" in text
 
 
+def test_too_few_rounds_for_a_claim_are_told() -> None:
+    plan = planned(NAMES[:2], msgspec.structs.replace(cell("keepalive"), idle=9900))
+    servers = {name: SERVERS[name] for name in NAMES[:2]}
+    without = [msgspec.structs.replace(piece, phase="without-idle") for piece in measure(plan, servers, rounds=1)]
+    for rounds, told in ((1, "on keepalive nothing"), (5, "without the 9,900 idle connections, nothing")):
+        slices = measure(plan, servers, rounds=rounds)
+        text = " ".join(terminal.render(compare(plan, [*slices, *without], {}, interrupted=True)).split())
+        assert f"{told} can be claimed: fewer than 2 rounds were measured" in text
+
+
 def test_cells_of_one_workload_are_told_apart_by_their_load() -> None:
     cells = [PlannedCell("short", 1, n, server_cpus=(0,), generator_cpus=(1,)) for n in (1, 1000)]
     sentence = report(planned(NAMES, *cells), SERVERS).split("In one sentence")[1]

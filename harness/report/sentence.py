@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from harness.analysis.stats import FEWEST_ROUNDS
+from harness.analysis.verdicts import WITHOUT_CLAIM
 from harness.report import figures
 from harness.schema import Cell, Estimate, Ranking, Standing, Summary
 
+_TOO_FEW_ROUNDS = f": fewer than {FEWEST_ROUNDS} rounds were measured"
 _MANY_TIMES = 2.0
 """From here on "3.4 times" reads better than "240 % more"."""
 
@@ -14,7 +17,7 @@ def sentence(summary: Summary, width: int) -> str:
     rankings = summary.rankings
     several = len({ranking.workload for ranking in rankings}) < len(rankings)
     jobs = {ranking.cell: _job(ranking.cell, with_load=several) for ranking in rankings}
-    parts = [f"on {jobs[ranking.cell]} {_clause(ranking)}" for ranking in rankings]
+    parts = [f"on {jobs[ranking.cell]} {_clause(ranking)}{_why_none(summary, ranking)}" for ranking in rankings]
     parts += [
         _with_idle(summary, ranking.cell, jobs[ranking.cell])
         for ranking in rankings
@@ -44,6 +47,15 @@ def _clause(ranking: Ranking) -> str:
     if behind:
         parts.append(_by_cpu(behind) if ranking.by == "cpu" else _by_throughput(behind))
     return f"{name} {' and '.join(parts)}"
+
+
+def _why_none(summary: Summary, ranking: Ranking) -> str:
+    """Say why nothing can be claimed of anybody, where that is not told of each by itself."""
+    ended = not ranking.standings and any(
+        entry.cell == ranking.cell and entry.verdict not in WITHOUT_CLAIM and entry.rounds < FEWEST_ROUNDS
+        for entry in summary.cells
+    )
+    return _TOO_FEW_ROUNDS if ended else ""
 
 
 def _tie(standing: Standing) -> str:
@@ -84,8 +96,13 @@ def _with_idle(summary: Summary, cell: Cell, job: str) -> str:
             needs[entry.impl] = entry.with_idle.cpu_ratio
     clauses = [_of_itself("serves", "requests/s", serves)] if serves else []
     clauses += [_of_itself("needs", "CPU per request", needs)] if needs else []
-    said = " and ".join(clauses) or "nothing can be claimed"
+    said = " and ".join(clauses) or f"nothing can be claimed{_why_no_ratio(summary)}"
     return f"on {job}, against itself without the {cell.idle:,} idle connections, {said}"
+
+
+def _why_no_ratio(summary: Summary) -> str:
+    """Say why there is none to a server without idle connections: a plan has rounds enough, unless it is cut short."""
+    return _TOO_FEW_ROUNDS if summary.interrupted else ": without them no server can be judged"
 
 
 def _of_itself(verb: str, what: str, ratios: dict[str, Estimate]) -> str:
