@@ -13,7 +13,7 @@ import msgspec
 
 from harness import observe, open_files, processes
 from harness.errors import BadInput
-from harness.loadgen.holder import Held, Open
+from harness.loadgen.holder import WITHIN_S, Held, Open
 from harness.loadgen.piped import PipedProcess
 from harness.measure import Contestant
 from harness.servers import ServerFailed
@@ -22,7 +22,8 @@ from harness.testbed import Host
 AT_A_TIME = 1_000
 """How many are opened before the server must have accepted them all: so that no SYN meets a full queue (somaxconn)."""
 ACCEPTED_WITHIN_S = 10.0
-HELD_WITHIN_S = 30.0
+HELD_WITHIN_S = WITHIN_S + 10.0
+"""After how long a holder is given up: a slow server it tells of before."""
 _MAY_CLOSE = 4
 """Descriptors of a server's connections to whoever found out that it answers, which it may not have closed yet."""
 

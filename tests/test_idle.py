@@ -4,6 +4,7 @@ import itertools
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,8 @@ import pytest
 from harness import block, idle, processes
 from harness.block import Servers
 from harness.idle import IdleConnections
-from harness.loadgen import GeneratorFailed
+from harness.loadgen import GeneratorFailed, holder
+from harness.loadgen.holder import Held, Holder, Open
 from harness.measure import Contestant
 from harness.peers import PEERS
 from harness.registry import ROOT, Implementation, find
@@ -125,6 +127,26 @@ def test_those_that_a_server_ends_are_told_once(tmp_path: Path) -> None:
             assert connections.lost() == 0
             with pytest.raises(ServerFailed, match=r"epoll_raw (ended|took 0 of 1 idle connections)"):
                 connections.open(1)
+
+
+def test_those_that_a_slow_server_has_taken_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its queue are two; what comes then gets no answer."""
+    monkeypatch.setattr(holder, "TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+        slow = Holder(server.getsockname(), 0)
+        assert slow.carry_out(Open(9)) == Held(open=2, problem="timed out")
+        monkeypatch.setattr(holder, "WITHIN_S", 0.0)
+        assert slow.carry_out(Open(9)) == Held(open=2, problem="no more in 0 s")
+
+
+def test_a_server_that_is_too_slow_is_named_with_what_it_took(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1) as server,
+        serving(REFERENCE, cell("short"), tmp_path) as up,
+        pytest.raises(ServerFailed, match=r"^epoll_raw took 2 of 9 idle connections: timed out$"),
+        held(replace(up.contestants[0], target=server.getsockname(), reply=b""), 9),
+    ):
+        pytest.fail("nobody accepts them")
 
 
 def test_a_holder_that_is_killed_is_told(tmp_path: Path) -> None:

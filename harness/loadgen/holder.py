@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 import msgspec
 
@@ -21,6 +22,8 @@ from harness.loadgen.stdio import HarnessGone
 REQUEST = b"GET / HTTP/1.1\r\nHost: percore\r\n\r\n"
 TIMEOUT_S = 5.0
 """How long a server may take for a handshake or a reply."""
+WITHIN_S = 20.0
+"""How long it may take for all that are opened at a time."""
 _AT_CLOSE_RESET = struct.pack("ii", 1, 0)
 _OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """What says nothing of the server."""
@@ -65,26 +68,39 @@ class Holder:
         return Held(len(self._idle), lost, problem, number)
 
     def _open(self, count: int) -> None:
-        """Open connections, and let each have its request answered; all at a time in each step. Raises OSError."""
-        opened = []
-        for _ in range(count):
-            connection = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET)
-            opened.append(connection)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_CLOSE_RESET)
-            connection.settimeout(TIMEOUT_S)
-            connection.connect(self._target)
-        if self._reply_bytes:
-            for connection in opened:
-                connection.sendall(REQUEST)
-            for connection in opened:
-                self._read_reply(connection)
-        for connection in opened:
-            self._idle[connection.fileno()] = connection
-            self._epoll.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
+        """Open connections, and let each have its request answered; all at a time in each step.
 
-    def _read_reply(self, connection: socket.socket) -> None:
+        Raises OSError; those that are through the step that failed are held all the same, so that they count.
+        """
+        deadline_s = time.monotonic() + WITHIN_S
+        done: list[socket.socket] = []
+        try:
+            for _ in range(count):
+                done.append(self._connected(deadline_s))  # noqa: PERF401  those before a failure count
+            if self._reply_bytes:
+                waiting, done = done, []
+                for connection in waiting:
+                    connection.settimeout(_time_left_s(deadline_s))
+                    connection.sendall(REQUEST)
+                for connection in waiting:
+                    self._read_reply(connection, deadline_s)
+                    done.append(connection)
+        finally:
+            for connection in done:
+                self._idle[connection.fileno()] = connection
+                self._epoll.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def _connected(self, deadline_s: float) -> socket.socket:
+        connection = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_CLOSE_RESET)
+        connection.settimeout(_time_left_s(deadline_s))
+        connection.connect(self._target)
+        return connection
+
+    def _read_reply(self, connection: socket.socket, deadline_s: float) -> None:
         left = self._reply_bytes
         while left:
+            connection.settimeout(_time_left_s(deadline_s))
             data = connection.recv(left)
             if not data:
                 raise ConnectionResetError("the server has closed a connection that is to be kept")
@@ -95,6 +111,14 @@ class Holder:
         for fd, _ in events:
             self._idle.pop(fd).close()
         return len(events)
+
+
+def _time_left_s(deadline_s: float) -> float:
+    """Return how long a server may take for the next step. Raises TimeoutError when its time for all is over."""
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError(f"no more in {WITHIN_S:g} s")
+    return min(TIMEOUT_S, left_s)
 
 
 def main() -> None:
