@@ -99,7 +99,9 @@ def with_takers(cells: Sequence[Cell], implementations: Sequence[Implementation]
                 f"{one.name}: takes no part in {' and '.join(wanted)}; leave it out, or give --workloads "
                 f"{','.join(one.workloads)}"
             )
-    return [cell for cell in cells if any(cell.workload in one.workloads for one in implementations)]
+        if not any(cell.is_for(one) for cell in cells):
+            raise BadInput(f"{one.name}: takes no part in proxy with idle connections; leave it out, or give --idle 0")
+    return [cell for cell in cells if any(map(cell.is_for, implementations))]
 
 
 def choose_reference(names: Sequence[str], asked_for: str | None) -> str:
@@ -131,7 +133,7 @@ def make(
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
     closed = any(cell.rate_rps is None for cell in cells)
-    most = max(sum(cell.workload in one.workloads for one in implementations) for cell in cells)
+    most = max(sum(map(cell.is_for, implementations)) for cell in cells)
     slices = sum(slices_per_round(cell, fixed_rate=cell.rate_rps is None) for cell in cells)
     fewest_s = slices * most * FEWEST_ROUNDS * slice_s
     if fewest_s > budget_s:

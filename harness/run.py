@@ -41,7 +41,7 @@ class Run:
         """
         left_s = self._plan.budget_s
         for number, cell in enumerate(self._plan.cells):
-            servers = [one for one in self._implementations if cell.workload in one.workloads]
+            servers = [one for one in self._implementations if cell.is_for(one)]
             if not servers:
                 continue
             slices = [piece for piece in self._done if piece.cell == cell.key]

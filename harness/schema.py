@@ -5,7 +5,7 @@ that lacks them. Fields that this version does not know are ignored when reading
 """
 
 from itertools import combinations
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,18 @@ Phase = Literal["load", "fixed-rate", "without-idle"]
 _NS_PER_S = 1_000_000_000
 
 
+class Participant(Protocol):
+    """What may take part in a cell."""
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """Those it takes part in."""
+
+    @property
+    def obligations(self) -> tuple[str, ...] | None:
+        """Ids of the obligations that are asked of it; None, for all, unless it is a peer."""
+
+
 class Cell(msgspec.Struct, frozen=True):
     """One point of the load matrix."""
 
@@ -53,6 +65,15 @@ class Cell(msgspec.Struct, frozen=True):
         idle = f"/idle{self.idle}" if self.idle else ""
         rate = "" if self.rate_rps is None else f"/r{self.rate_rps}"
         return f"{self.workload}/w{self.workers}/c{self.concurrency}{idle}{rate}"
+
+    def is_for(self, one: Participant) -> bool:
+        """Tell whether one takes part in this cell.
+
+        A peer does not as a proxy with idle connections: HAProxy opens one to the backend for each at once, and ends
+        both when that is silent for the time of a reply.
+        """
+        is_peer = one.obligations is not None
+        return self.workload in one.workloads and not (is_peer and self.idle and self.workload == "proxy")
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +183,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def taking_part(self, cell: Cell) -> tuple[PlannedImplementation, ...]:
         """Return the implementations that a cell is about, whether they are measured or not."""
-        return tuple(one for one in self.implementations if cell.workload in one.workloads)
+        return tuple(one for one in self.implementations if cell.is_for(one))
 
 
 class CpuUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from harness import plan
 from harness.errors import BadInput
 from harness.registry import Implementation, peer
+from harness.report import plan as plan_report
 from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation
 from tests.simulated import cell
 
@@ -128,3 +130,20 @@ def test_a_cell_needs_one_that_takes_part_in_it_and_each_needs_a_cell() -> None:
     assert plan.with_takers([short, proxy], [relay]) == [proxy]
     with pytest.raises(BadInput, match=r"^haproxy: takes no part in short; leave it out, or give --workloads proxy$"):
         plan.with_takers([short], [ours, relay])
+
+
+def test_a_peer_takes_no_part_as_a_proxy_with_idle_connections_and_the_plan_says_so() -> None:
+    ours, relay = Implementation("ours", ("x",), None, external=True), peer("haproxy")
+    plain, with_idle = plan.expand(["proxy"], [1], [100], idle=[0, 9900])
+    assert plan.with_takers([plain, with_idle], [ours, relay]) == [plain, with_idle]
+    assert plan.with_takers([plain, with_idle], [relay]) == [plain]
+    with pytest.raises(BadInput, match=r"^haproxy: takes no part in proxy with idle connections; leave it out, or "):
+        plan.with_takers([with_idle], [ours, relay])
+    contestants = [
+        PlannedImplementation(name=one.name, argv=one.argv, workloads=one.workloads, obligations=one.obligations)
+        for one in (ours, relay)
+    ]
+    idle = msgspec.structs.replace(cell("proxy", backend=[1]), idle=9900)
+    made = plan.make(contestants, [idle], reference="ours", budget_s=60.0, slice_s=0.05, seed=1)
+    assert [one.name for one in made.taking_part(made.cells[0])] == ["ours"]
+    assert "  haproxy takes no part in proxy with idle connections.\n" in plan_report.render(made)

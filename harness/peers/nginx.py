@@ -26,7 +26,8 @@ from harness.peers.program import run
 
 _BODY = "<html><body><h1>200 OK</h1><p>nginx answering</p></body></html>"
 """As long as that of our own servers."""
-_CONNECTIONS = 20_000
+_CONNECTIONS = 81_000
+"""More than a run can have, idle ones and others together."""
 _SPARE_DESCRIPTORS = 64
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 """nginx makes a folder for each at start; the built-in places are root's."""

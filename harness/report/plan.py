@@ -56,6 +56,8 @@ def _limited(plan: Plan) -> list[str]:
         out = [workload for workload in workloads if workload not in impl.workloads]
         if out:
             told.append(f"{name} takes no part in {figures.listing(out)}.")
+        if any(cell.workload in impl.workloads and not cell.is_for(impl) for cell in plan.cells):
+            told.append(f"{name} takes no part in proxy with idle connections.")
         if impl.obligations is not None:
             asked = figures.plural(len(impl.obligations), "obligation")
             told.append(
