@@ -342,8 +342,9 @@ def cost(
 ) -> int:
     """Count what one request takes: system calls by name, TCP segments, wake-ups. Nothing is timed.
 
-    The figures are the same on every run, whatever else the machine does. Takes half a minute. Exit status: 0; 1 when
-    there are no figures for one; 2 for bad input, as when strace is not installed.
+    The figures of our own servers are the same on every run, whatever else the machine does; what varies is marked ~.
+    Takes half a minute. Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when strace is not
+    installed.
     """
     request = costs.Request(
         implementations=find(impls, externals),
