@@ -85,7 +85,7 @@ def _parser(peer: Peer) -> argparse.ArgumentParser:
     add("-d", "--debug", action="store_true", help=without_effect)
     add("--connect-timeout", metavar="SECONDS", type=_seconds, default=3.0, help="(default: %(default)g)")
     add("--reply-timeout", metavar="SECONDS", type=_seconds, default=30.0, help="(default: %(default)g)")
-    add("--lean", action="store_true", help="fewer packets a connection, as far as it has options for that")
+    add("--lean", action="store_true", help="the options it has for fewer packets a connection")
     add("--version", action="store_true", help="say which version runs")
     return parser
 
@@ -126,10 +126,15 @@ def _resolved(flag: str, text: str) -> str:
 
 
 def _raise_limit() -> int:
-    """Let this process, and what it becomes, have as many files open as it may."""
+    """Let this process, and what it becomes, have as many files open as the kernel lets this user have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):  # ValueError: only root may raise the hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
+    return most
 
 
 def _check_mode(peer: Peer, flags: Flags) -> None:
