@@ -190,9 +190,15 @@ def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins() -> None
     )
 
 
-def test_servers_raise_their_limit_as_far_as_they_may(tmp_path: Path) -> None:
-    argv = ("sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh", *REFERENCE.argv)
-    with serving(replace(REFERENCE, argv=argv), cell("short"), tmp_path) as up:
+@pytest.mark.parametrize("name", [REFERENCE.name, "nginx"])
+def test_servers_raise_their_limit_as_far_as_they_may(
+    name: str, tmp_path: Path, tool: Callable[[str, str], str]
+) -> None:
+    if name in PEERS:
+        tool(name, PEERS[name].package)
+    [server] = find(name)
+    argv = ("sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh", *server.argv)
+    with serving(replace(server, argv=argv), cell("short"), tmp_path) as up:
         limits = {resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in up.contestants[0].pids}
     largest = int(Path("/proc/sys/fs/nr_open").read_text())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
