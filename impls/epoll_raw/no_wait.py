@@ -1,8 +1,8 @@
 """Reading from and writing to a blocking descriptor, but only what can be done at once.
 
 recv(2) and send(2) have MSG_DONTWAIT for that, and want socket objects in Python; preadv2(2) and pwritev2(2) have
-RWF_NOWAIT, which kernels know for sockets since 6.4, and the offset -1 for what has none. To make the descriptor
-non-blocking instead, as older kernels need it, is a system call more for each connection.
+RWF_NOWAIT, and the offset -1 for what has none. Not every kernel takes the flag for sockets (6.18 does), so that is
+tried once. To make the descriptor non-blocking instead is a system call more for each connection.
 """
 
 import os
