@@ -9,6 +9,8 @@ from collections.abc import Callable
 from impls import counters
 from impls.worker import Worker
 
+MAX_EVENTS = 64
+"""Events of one poll at most, as in the original."""
 REST_S = 0.1
 """How long a listener rests when accept(2) fails for want of something: it stays readable all the while."""
 

@@ -3,7 +3,8 @@
 A connect to an address of the family AF_UNSPEC makes a socket as good as new (connect(2)). What there was of a
 connection is reset, as the close of a socket with SO_LINGER {1, 0} does: both come down to ``tcp_disconnect``
 (net/ipv4/tcp.c). So the kernel need not make a socket, a file and an epoll entry for each exchange and free them again:
-one system call instead of socket, setsockopt, epoll_ctl and close. Python has no such address; hence ctypes. With a new
+one system call instead of socket, setsockopt, epoll_ctl and close. Python has no such address; hence ctypes. (The load
+generator does the like in ``harness/loadgen/reuse.py``; servers and harness import nothing of each other.) With a new
 socket for each exchange requests/s are 0.784 (0.750 to 0.819) of these (measured as in ``proxy.py``).
 
 A socket that was reset reports an error to its epoll set once, unless it is connected again before the next poll. So a
@@ -19,9 +20,10 @@ import struct
 from collections.abc import Sequence
 
 from impls.addresses import Address
+from impls.epoll_raw.accept import MAX_EVENTS
 from impls.listeners import open_backend_socket
 
-MAX_SPARE = 64
+MAX_SPARE = MAX_EVENTS
 """Sockets kept for later, for each address family: as many as a batch can end and begin."""
 
 _UNSPEC = bytes(16)

@@ -31,13 +31,12 @@ from impls import counters
 from impls.backends import Backends
 from impls.contract import RELAY_SIZE
 from impls.epoll_raw import no_wait
-from impls.epoll_raw.accept import Listeners
+from impls.epoll_raw.accept import MAX_EVENTS, Listeners
 from impls.epoll_raw.backend_sockets import BackendSockets, Target
 from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs, Side
 from impls.framing import is_one_reply
 from impls.worker import Worker
 
-MAX_EVENTS = 64
 _Exchange = tuple[int, Sequence[Target], bytes, float]
 """The client's descriptor, the order in which backends are to be tried, the request, and when this step began."""
 
@@ -48,6 +47,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     """Relay between clients and backends until a signal ends the process."""
     options, row, verbose, lean = worker.options, worker.counters, worker.options.verbose, worker.options.lean
     only_pairs = options.keepalive or options.debug
+    reads_at_once = lean and not only_pairs
     epoll = select.epoll()
     listeners = Listeners(worker, epoll)
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
@@ -87,7 +87,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
 
         requests = []
         for client in accepted:
-            if lean and not only_pairs:
+            if reads_at_once:
                 try:
                     requests.append((client, read_now(client)))
                 except BlockingIOError:

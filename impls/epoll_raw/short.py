@@ -36,11 +36,9 @@ import select
 from impls import counters
 from impls.contract import READ_SIZE
 from impls.epoll_raw import no_wait
-from impls.epoll_raw.accept import Listeners
+from impls.epoll_raw.accept import MAX_EVENTS, Listeners
 from impls.epoll_raw.rare import Rare
 from impls.worker import Worker
-
-MAX_EVENTS = 64
 
 
 def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path: a call per step would cost more than it explains
