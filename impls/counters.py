@@ -25,6 +25,18 @@ ERROR_BACKEND_TIMEOUT: Final = 11
 """A backend did not accept the connection, or did not answer, in time."""
 ERROR_BACKEND_BROKEN: Final = 12
 """A backend ended the connection before its reply began or was complete."""
+ERROR_IDLE: Final = 13
+"""A connection was closed because nothing moved on it."""
+ERROR_FULL: Final = 14
+"""Accepting paused, as there was no room for more connections, or no descriptor for one."""
+ERROR_BACKEND_OUT: Final = 15
+"""A backend was left out for a while."""
+ERROR_NO_BACKEND: Final = 16
+"""A client got a 502 at once, as all backends were left out."""
+ERROR_LOG: Final = 17
+"""A line could not be written to the log."""
+ERROR_RESTARTS: Final = 18
+"""The worker died and was replaced; its parent counts that."""
 
 ERRORS: Final = {
     "accept": ERROR_ACCEPT,
@@ -33,6 +45,12 @@ ERRORS: Final = {
     "backend_refused": ERROR_BACKEND_REFUSED,
     "backend_timeout": ERROR_BACKEND_TIMEOUT,
     "backend_broken": ERROR_BACKEND_BROKEN,
+    "backend_out": ERROR_BACKEND_OUT,
+    "no_backend": ERROR_NO_BACKEND,
+    "idle": ERROR_IDLE,
+    "full": ERROR_FULL,
+    "log": ERROR_LOG,
+    "restarts": ERROR_RESTARTS,
 }
 
 ROW_BYTES: Final = 256

@@ -4,6 +4,9 @@ import errno
 import os
 import time
 
+from impls import counters
+from impls.counters import Row
+
 DEBUG_BYTES = 2048
 """Received bytes shown in one debug line; what is beyond is only counted."""
 
@@ -14,12 +17,26 @@ _ADVICE = {
 }
 
 
+def open_file(path: str) -> int:
+    """Open a log file to append to. Raises ValueError that begins with "cannot be written"."""
+    try:
+        # Without O_NONBLOCK, to open a pipe that nobody reads would wait for somebody who does.
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ValueError(f"cannot be written: {reason}") from None
+
+
 class Log:
     """Appends lines to one file descriptor, each in one write, so that workers' lines do not mix."""
 
-    def __init__(self, fd: int, origin: str) -> None:
+    def __init__(self, fd: int, origin: str, row: Row | None = None) -> None:
+        """``row`` is where lines that are lost are counted."""
         self.fd = fd
         self._origin = origin
+        self._row = row
+        self._is_cut = False
+        """The last line was written in part."""
         self._last_s: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
         self._lost = 0
@@ -29,11 +46,19 @@ class Log:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         lost = f"({self._lost} lines before this one could not be written) " if self._lost else ""
+        begin = "\n" if self._is_cut else ""
+        written = f"{begin}{stamp}.{int(now % 1 * 1000):03d}Z {self._origin}: {lost}{text}\n".encode()
         try:
-            os.write(self.fd, f"{stamp}.{int(now % 1 * 1000):03d}Z {self._origin}: {lost}{text}\n".encode())
-            self._lost = 0
+            taken = os.write(self.fd, written)
         except OSError:
-            self._lost += 1
+            taken = 0
+        self._is_cut = 0 < taken < len(written) or (self._is_cut and not taken)
+        if taken == len(written):
+            self._lost = 0
+            return
+        self._lost += 1
+        if self._row is not None:
+            self._row[counters.ERROR_LOG] += 1
 
     def problem(self, text: str) -> None:
         """Write a line that may come thousands of times a second: at most once a second, with the number left out."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from impls.contract import Options
 from impls.counters import Row
 from impls.log import Log
+from impls.orders import Orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,14 @@ class Worker:
     listeners: tuple[socket.socket, ...]
     """Listening, non-blocking, inherited from the parent and shared with the other workers."""
     options: Options
+    max_connections: int
+    """With so many clients' connections it accepts no more until there is room; the open files suffice for them."""
     counters: Row
     """This worker's slots; see ``impls.counters``."""
     log: Log
+    orders: Orders
+    """To be obeyed whenever it is readable."""
 
 
 Serve = Callable[[Worker], None]
-"""Serves until the process is ended by a signal."""
+"""Serves until it is ordered to stop, and returns when what was under way has finished."""

@@ -26,7 +26,8 @@ def test_verbose_lines_precede_the_total() -> None:
     first, second, total = statistics.lines()
     assert first == (
         "worker 0 cpu 3 requests 6 accepted 2 events/poll 1/3.0/5 empty_polls 1 errors "
-        "accept=0 read=0 write=0 backend_refused=0 backend_timeout=1 backend_broken=0"
+        "accept=0 read=0 write=0 backend_refused=0 backend_timeout=1 backend_broken=0 "
+        "backend_out=0 no_backend=0 idle=0 full=0 log=0 restarts=0"
     )
     assert second.startswith("worker 1 cpu 4 requests 0 accepted 0 events/poll -/-/- empty_polls 0 errors ")
     assert total == "Request/s 6"

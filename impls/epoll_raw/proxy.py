@@ -51,7 +51,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     epoll = select.epoll()
     listeners = Listeners(worker, epoll)
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
-    backends = Backends(sockets.targets)
+    backends = Backends(sockets.targets, options.backend_rest_s, row)
     pairs = Pairs(worker, epoll, backends)
     usual = _Usual(sockets, backends, pairs)
     accepts, sides = listeners.accepts, pairs.sides

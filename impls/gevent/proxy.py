@@ -33,7 +33,7 @@ GONE_CHECK_S = 0.1
 
 def relaying(worker: Worker) -> Handler:
     """Make the handler that relays between one client and a backend of its own."""
-    backends = Backends(worker.options.backends)
+    backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
 
     def relay(client: Connection, _: Peer) -> None:
         _Pair(worker, backends, client).run()

@@ -54,7 +54,7 @@ class _Relay:
         self.keepalive = worker.options.keepalive
         self.lean = worker.options.lean
         self.loop = asyncio.get_running_loop()
-        self.backends = Backends(worker.options.backends)
+        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
         self.backend_protocol: type[_Backend] = _Backend
         self.connecting = Deadlines[_Exchange](worker.options.connect_timeout_s, _Exchange.connect_timed_out)
         self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)

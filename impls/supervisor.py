@@ -1,0 +1,221 @@
+"""The parent's work: it starts the workers, replaces those that die, passes orders on, prints statistics, and stops."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from impls import counters, log, orders, worker_process
+from impls.console import say
+from impls.contract import Options
+from impls.counters import Row
+from impls.log import Log
+from impls.orders import Superior
+from impls.statistics import Statistics
+from impls.worker import Serve, Worker
+
+WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+"""They have to be blocked: they are fetched one by one, so that no handler runs, and none at a bad moment."""
+EARLY_S = 1.0
+"""Who dies within this time of its start is started again after a pause."""
+FIRST_PAUSE_S = 0.1
+"""The first such pause; each further one is twice as long."""
+MOST_EARLY_DEATHS = 6
+"""With so many in a row of one worker the server gives up, after 3.1 s of pauses."""
+
+
+class GivenUp(Exception):  # noqa: N818  it says what has happened
+    """A worker cannot be kept alive; the text says which and why."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """A worker's place, which one process after the other may hold."""
+
+    index: int
+    cpu: int
+    row: Row
+    start_at_s: float = 0.0
+    """When to start a process, while there is none; these times are those of time.monotonic."""
+    pid: int | None = None
+    superior: Superior | None = None
+    started_s: float = 0.0
+    early_deaths: int = 0
+    """In a row."""
+
+
+class Supervisor:
+    """Keeps one worker running for each CPU."""
+
+    def __init__(
+        self, name: str, serve: Serve, options: Options, listeners: Sequence[socket.socket], log_fd: int
+    ) -> None:
+        """``name`` begins the lines that are printed; ``log_fd`` stays the log's, whatever file it stands for."""
+        self._name = name
+        self._serve = serve
+        self._options = options
+        self._listeners = tuple(listeners)
+        self._log = Log(log_fd, "parent")
+        rows = counters.rows(len(options.cpus))
+        self._places = [_Place(i, cpu, rows[i]) for i, cpu in enumerate(options.cpus)]
+        self._statistics = Statistics(rows, options.cpus, verbose=options.verbose)
+        self._print_at_s = time.monotonic() + 1.0
+        self._max_connections = worker_process.room_for_connections(options)
+
+    def run(self) -> None:
+        """Serve until a signal asks to end; no worker is left when this returns.
+
+        Raises GivenUp when a worker has died again and again, with no worker left either.
+        """
+        if self._max_connections < self._options.max_connections:
+            self._log.line(f"the limit on open files leaves room for {self._max_connections} connections a worker")
+        try:
+            self._watch()
+        finally:
+            self._stop()
+            for line in self._statistics.rest():
+                say(line)
+
+    def _watch(self) -> None:
+        while True:
+            self._start_due()
+            number = self._signal(min((place.start_at_s for place in self._places if place.pid is None), default=None))
+            if number in (signal.SIGINT, signal.SIGTERM):
+                return
+            if number == signal.SIGHUP:
+                self._reopen_log()
+            if number == signal.SIGCHLD:
+                for place, cause in self._reap():
+                    self._died(place, cause)
+            for place in self._places:
+                if place.superior is not None:
+                    place.superior.catch_up()
+
+    def _signal(self, until_s: float | None) -> int | None:
+        """Wait for a signal, until a point in time or until statistics have been printed; return its number."""
+        now_s = time.monotonic()
+        if self._print_at_s <= now_s:
+            for line in self._statistics.lines():
+                say(line)
+            self._print_at_s += 1.0
+            if self._print_at_s <= now_s:  # it was stopped, or has stalled
+                self._print_at_s = now_s + 1.0
+            return None
+        wait_s = min(self._print_at_s, until_s or self._print_at_s) - now_s
+        # After SIGSTOP and SIGCONT it may return a signal that there was not (CPython 3.11, signal_sigtimedwait_impl).
+        received = signal.sigtimedwait(WATCHED, max(0.0, wait_s))
+        return received.si_signo if received else None
+
+    # Workers come and go
+
+    def _start_due(self) -> None:
+        for place in self._places:
+            if place.pid is None and place.start_at_s <= time.monotonic():
+                self._start(place)
+
+    def _start(self, place: _Place) -> None:
+        place.started_s = time.monotonic()
+        try:
+            superior, its_orders = orders.channel(self._log.fd)
+        except OSError as error:
+            self._died(place, f"could not be started: {error.strerror}")
+            return
+        worker = Worker(
+            index=place.index,
+            cpu=place.cpu,
+            listeners=self._listeners,
+            options=self._options,
+            max_connections=self._max_connections,
+            counters=place.row,
+            log=Log(self._log.fd, f"worker {place.index}", place.row),
+            orders=its_orders,
+        )
+        others = [other.superior for other in self._places if other.superior is not None]
+        try:
+            place.pid = worker_process.fork(self._serve, worker, [superior, *others])
+        except OSError as error:
+            superior.stop()
+            self._died(place, f"could not be started: {error.strerror}")
+            return
+        finally:
+            its_orders.close()
+        place.superior = superior
+
+    def _reap(self) -> list[tuple[_Place, str]]:
+        """Collect the workers that have ended, and what became of each."""
+        ended = []
+        for place in self._places:
+            if place.pid is None:
+                continue
+            pid, status = os.waitpid(place.pid, os.WNOHANG)
+            if not pid:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            ended.append((place, f"(process {pid}) {cause}"))
+            place.pid = None
+            if place.superior is not None:
+                place.superior.stop()
+                place.superior = None
+        return ended
+
+    def _died(self, place: _Place, cause: str) -> None:
+        """Tell what has become of a worker, and decide when its place gets another. Raises GivenUp."""
+        now_s = time.monotonic()
+        place.early_deaths = place.early_deaths + 1 if now_s - place.started_s < EARLY_S else 0
+        what = f"worker {place.index} {cause}"
+        if place.early_deaths >= MOST_EARLY_DEATHS:
+            self._log.line(f"{what}; given up")
+            often = f"{MOST_EARLY_DEATHS} times in a row within {EARLY_S:g} s of its start"
+            raise GivenUp(f"{what}, as {often}; given up, all were ended")
+        pause_s = FIRST_PAUSE_S * 2 ** (place.early_deaths - 1) if place.early_deaths else 0.0
+        place.start_at_s = now_s + pause_s
+        place.row[counters.ERROR_RESTARTS] += 1
+        told = f"{what}; another takes its place on CPU {place.cpu}{f' in {pause_s:g} s' if pause_s else ''}"
+        self._tell(told)
+
+    def _tell(self, what: str) -> None:
+        self._log.line(what)
+        say(f"{self._name}: {what}")
+
+    # Orders
+
+    def _reopen_log(self) -> None:
+        try:
+            new_fd = log.open_file(self._options.log_file)
+        except ValueError as error:
+            self._tell(f"the log is still the old file, as the new one {error}")
+            return
+        orders.use_log(new_fd, self._log.fd)
+        for place in self._places:
+            if place.superior is not None:
+                place.superior.use_log(self._log.fd)
+
+    def _stop(self) -> None:
+        """Have the workers finish what is under way, for as long as the grace lasts; then end those that are left."""
+        for listener in self._listeners:
+            listener.close()
+        for place in self._places:
+            if place.superior is not None:
+                place.superior.stop()
+        until_s = time.monotonic() + self._options.grace_s
+        while any(place.pid for place in self._places) and time.monotonic() < until_s:
+            if self._signal(until_s) == signal.SIGINT:
+                break
+            for place, cause in self._reap():
+                if not cause.endswith("status 0"):
+                    self._log.line(f"worker {place.index} {cause} while it was to finish")
+        self._kill_the_rest()
+
+    def _kill_the_rest(self) -> None:
+        killed = []
+        for place in self._places:
+            if place.pid is not None:
+                os.kill(place.pid, signal.SIGKILL)
+                os.waitpid(place.pid, 0)
+                place.pid = None
+                killed.append(str(place.index))
+        if killed:
+            self._log.line(f"ended before all was finished: worker {' '.join(killed)}")

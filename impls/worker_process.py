@@ -1,0 +1,84 @@
+"""A worker as a process: forked, bound to its CPU and to its parent, with nothing that is the parent's."""
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from impls.contract import Options
+from impls.orders import Superior
+from impls.worker import Serve, Worker
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_OTHER_FILES = 64
+"""Descriptors kept free for what is no client's connection: streams, log, listeners, what a library needs itself."""
+
+
+def allow_open_files() -> None:
+    """Allow as many open files as the kernel lets this user have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with open("/proc/sys/fs/nr_open") as file:  # noqa: PTH123  servers do without pathlib
+            most = int(file.read())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):  # ValueError: only root may raise the hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def room_for_connections(options: Options) -> int:
+    """Tell how many clients' connections a worker may hold: as many as asked for, or as the open files leave room for.
+
+    In proxy mode each may need a second descriptor, for its backend's.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = (soft - _OTHER_FILES - len(options.listen)) // (2 if options.backends else 1)
+    return max(1, min(options.max_connections, room))
+
+
+def fork(serve: Serve, worker: Worker, superiors: Sequence[Superior]) -> int:
+    """Start a worker and return its process id; ``superiors`` are the parent's ends of all workers' orders.
+
+    Raises OSError.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        for superior in superiors:
+            superior.stop()
+        _become_worker(parent, worker)
+        serve(worker)
+        if worker.orders.to_stop:
+            status = 0
+        else:
+            worker.log.line("error: serve() has returned without being told to stop")
+    except BaseException:  # noqa: BLE001  nothing may return into the parent's code; the log and the status tell
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _become_worker(parent: int, worker: Worker) -> None:
+    os.dup2(worker.log.fd, 1)
+    os.dup2(worker.log.fd, 2)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise RuntimeError("the parent ended before its worker began")
+    # The parent decides when a worker ends: what is typed at a terminal, and its end, reach the whole group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.sched_setaffinity(0, {worker.cpu})
+    # What exists by now lives for ever: the collector need not look at it again in any implementation.
+    gc.collect()
+    gc.freeze()
