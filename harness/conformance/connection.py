@@ -53,6 +53,19 @@ class Connection:
         except OSError as error:
             raise ContractViolation(f"{len(data)} bytes to be taken", str(error)) from None
 
+    def send_what_fits(self, data: bytes, patience_s: float) -> int:
+        """Send of ``data`` what is taken until nothing more is for a while, and return how many bytes that were."""
+        self._socket.settimeout(patience_s)
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self._socket.send(data[sent : sent + _READ_SIZE])
+        except TimeoutError:
+            return sent
+        except OSError as error:
+            raise ContractViolation(f"{len(data)} bytes to be taken", f"{error} after {sent} of them") from None
+        return sent
+
     def end(self) -> None:
         """End the own stream; the other one stays."""
         try:

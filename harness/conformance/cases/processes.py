@@ -1,38 +1,29 @@
 """Processes: how many workers, where they run, and that each does its part."""
 
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
-
-import psutil
 
 from harness import processes
 from harness.conformance.case import Section
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation, RequirementMissing
-from harness.servers import REQUEST, Server
+from harness.conformance.worker import SETTLE_S, client_of, cpus_of, expect_workers
+from harness.servers import Server
 
 SECTION = Section()
-
-_SETTLE_S = 4.0
-"""How long workers may take to start and to bind themselves."""
-_CONNECTIONS = 8
-"""Connections at once, of which a worker that accepts takes at least one."""
 
 
 @SECTION.case("PROC-WORKERS", "-w N makes N workers", workers=1)
 def one_worker(subject: Subject) -> None:
     """One where one is asked for."""
-    _expect_workers(subject, subject.server, 1)
+    expect_workers(subject, subject.server, 1)
 
 
 @SECTION.case("PROC-WORKERS", "-w N makes N workers", workers=None, name="default")
 def worker_per_cpu(subject: Subject) -> None:
     """One for each CPU where nothing is said."""
-    _expect_workers(subject, subject.server, len(_allowed()))
+    expect_workers(subject, subject.server, len(_allowed()))
 
 
 @SECTION.case("PROC-PINNED", "each worker is bound to one CPU, worker i to the i-th", workers=None)
@@ -69,31 +60,9 @@ def oversubscribe(subject: Subject) -> None:
 def all_serve(subject: Subject) -> None:
     """Each worker answers while the others are stopped, so that nothing hangs on whom the kernel would choose."""
     server = subject.start(["-w", "2", "--oversubscribe"])
-    pids = _expect_workers(subject, server, 2)
+    pids = expect_workers(subject, server, 2)
     for pid in pids:
-        with ExitStack() as stack:
-            for other in pids:
-                if other != pid:
-                    stack.callback(os.kill, other, signal.SIGCONT)
-                    _suspend(other)
-            if not _answers(subject, server):
-                raise ContractViolation(
-                    "a reply of each worker while it runs alone",
-                    f"none of worker process {pid} on {_CONNECTIONS} connections in {_SETTLE_S:g} s",
-                )
-
-
-def _suspend(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-
-    processes.wait_until(lambda: processes.state(pid) in {None, psutil.STATUS_STOPPED}, _SETTLE_S)
-
-
-def _answers(subject: Subject, server: Server) -> bool:
-    clients = [subject.connect(server.listen[0]) for _ in range(_CONNECTIONS)]
-    for client in clients:
-        client.send(REQUEST)
-    return processes.wait_until(lambda: any(client.unread() for client in clients), _SETTLE_S)
+        client_of(subject, server, pid, pids)
 
 
 def _allowed() -> list[int]:
@@ -107,21 +76,10 @@ def _several_allowed() -> list[int]:
     return allowed
 
 
-def _expect_workers(subject: Subject, server: Server, count: int) -> list[int]:
-    """See the number of workers settle, and stay the same over an exchange."""
-    reached = processes.wait_until(lambda: len(server.worker_pids()) == count, _SETTLE_S)
-    if reached:
-        subject.exchange(server.listen[0])
-    pids = server.worker_pids()
-    if len(pids) != count:
-        raise ContractViolation(f"{count} worker processes", f"{len(pids)} children of process {server.pid}")
-    return pids
-
-
 def _expect_cpus(server: Server, cpus: Sequence[int]) -> None:
     """See as many workers as CPUs, each bound to one of them."""
     wanted = Counter(str(cpu) for cpu in cpus)
-    if not processes.wait_until(lambda: Counter(_bound_to(server)) == wanted, _SETTLE_S):
+    if not processes.wait_until(lambda: Counter(_bound_to(server)) == wanted, SETTLE_S):
         raise ContractViolation(
             f"a worker on each of the CPUs {_listed(map(str, cpus))}",
             f"workers that may use the CPUs {_listed(_bound_to(server)) or 'none: there are no workers'}",
@@ -130,18 +88,7 @@ def _expect_cpus(server: Server, cpus: Sequence[int]) -> None:
 
 def _bound_to(server: Server) -> list[str]:
     """List for each worker the CPUs it may use, as the kernel writes them; a thread that differs counts as well."""
-    return [cpus for pid in server.worker_pids() for cpus in _cpus_of_threads(pid)]
-
-
-def _cpus_of_threads(pid: int) -> set[str]:
-    allowed = set()
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
-            for line in status.read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name == "Cpus_allowed_list":
-                    allowed.add(value.strip())
-    return allowed
+    return [cpus for pid in server.worker_pids() for cpus in cpus_of(pid)]
 
 
 def _listed(cpus: Iterable[str]) -> str:

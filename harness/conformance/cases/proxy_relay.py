@@ -14,12 +14,12 @@ from harness.conformance.violation import ContractViolation
 SECTION = Section()
 
 _LARGE_BYTES = 5_000_000
-_LARGE_TIMEOUT_S = 8.0
+LARGE_TIMEOUT_S = 8.0
 BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
 _STALLED_AFTER_S = 0.5
-_LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
 
@@ -66,15 +66,15 @@ def new_connection(subject: Subject) -> None:
 def large_reply(subject: Subject) -> None:
     """Send one with Content-Length, then one without, to a client with small buffers that fill up soon."""
     for reply, kind in (
-        (reply_with_length(_LARGE), "with Content-Length"),
-        (reply_to_the_end(_LARGE), "until the end"),
+        (reply_with_length(LARGE), "with Content-Length"),
+        (reply_to_the_end(LARGE), "until the end"),
     ):
         client, call = subject.connect(small_buffers=True), subject.call()
         client.send(call.request())
         backend = call.accept(client)
         backend.receive(len(call.request()), "the request at the backend")
-        with _sending(backend, reply):
-            client.expect(reply, f"the reply {kind} at the client", _LARGE_TIMEOUT_S)
+        with sending(backend, reply):
+            client.expect(reply, f"the reply {kind} at the client", LARGE_TIMEOUT_S)
         if kind == "until the end":
             backend.end()
             client.expect_end("after the reply")
@@ -101,10 +101,10 @@ def reply_read_late(subject: Subject) -> None:
 def large_request(subject: Subject) -> None:
     """Send it while the backend reads, and get a small reply."""
     client, call = subject.connect(), subject.call()
-    request = call.request(_LARGE)
-    with _sending(client, request):
+    request = call.request(LARGE)
+    with sending(client, request):
         backend = call.accept(client)
-        backend.expect(request, "the request at the backend", _LARGE_TIMEOUT_S)
+        backend.expect(request, "the request at the backend", LARGE_TIMEOUT_S)
     backend.send(reply_with_length())
     client.expect(reply_with_length(), "the reply to a large request")
 
@@ -151,7 +151,7 @@ def serve(subject: Subject, client: Connection) -> None:
 
 def reply_unread(subject: Subject, length: int) -> tuple[Connection, bytes]:
     """Send a reply of that length of body, of which the client has read nothing when the proxy takes no more of it."""
-    reply = reply_with_length(_LARGE[:length])
+    reply = reply_with_length(LARGE[:length])
     client, call = subject.connect(small_buffers=True), subject.call()
     client.send(call.request())
     backend = call.accept(client)
@@ -166,8 +166,8 @@ def room_on_the_way(subject: Subject) -> int:
     client, call = subject.connect(small_buffers=True), subject.call()
     client.send(call.request())
     backend = call.accept(client)
-    reply = reply_to_the_end(_LARGE)
-    with _sending(backend, reply):
+    reply = reply_to_the_end(LARGE)
+    with sending(backend, reply):
         processes.wait_until(lambda: client.on_the_way() > 0, PATIENCE_S)
         backend.wait_taken(_STALLED_AFTER_S)
         room = client.on_the_way()
@@ -184,13 +184,13 @@ def _send_apart(sender: Connection, data: bytes) -> None:
 
 
 @contextmanager
-def _sending(sender: Connection, data: bytes) -> Iterator[None]:
+def sending(sender: Connection, data: bytes) -> Iterator[None]:
     """Send in another thread, so that much can be sent while it is received."""
     problems: list[ContractViolation] = []
 
     def send() -> None:
         try:
-            sender.send(data, _LARGE_TIMEOUT_S)
+            sender.send(data, LARGE_TIMEOUT_S)
         except ContractViolation as violation:
             problems.append(violation)
 

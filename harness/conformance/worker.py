@@ -1,0 +1,113 @@
+"""What the kernel tells about a server's worker, and how to have one of them alone."""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from harness import processes
+from harness.conformance.connection import Connection
+from harness.conformance.subject import Subject
+from harness.conformance.violation import ContractViolation
+from harness.servers import REQUEST, Server
+
+SETTLE_S = 4.0
+"""How long workers may take to start and to bind themselves, and one of them to answer."""
+CONNECTIONS = 8
+"""Connections at once, of which a worker that accepts takes at least one."""
+_PAGE_BYTES = resource.getpagesize()
+
+
+def expect_workers(subject: Subject, server: Server, count: int) -> list[int]:
+    """See the number of workers settle, and stay the same over an exchange; return their process ids."""
+    reached = processes.wait_until(lambda: len(server.worker_pids()) == count, SETTLE_S)
+    if reached:
+        subject.exchange(server.listen[0])
+    pids = server.worker_pids()
+    if len(pids) != count:
+        raise ContractViolation(f"{count} worker processes", f"{len(pids)} children of process {server.pid}")
+    return pids
+
+
+@contextmanager
+def alone(pid: int, pids: Collection[int]) -> Iterator[None]:
+    """Stop all other workers meanwhile, so that nothing hangs on whom the kernel would choose."""
+    with ExitStack() as stack:
+        for other in pids:
+            if other != pid:
+                stack.callback(_continue, other)
+                _suspend(other)
+        yield
+
+
+def client_of(subject: Subject, server: Server, pid: int, pids: Collection[int]) -> Connection:
+    """Get a reply from one of the workers, and return the connection, which is that worker's."""
+    with alone(pid, pids):
+        clients = [subject.connect(server.listen[0]) for _ in range(CONNECTIONS)]
+        for client in clients:
+            client.send(REQUEST)
+        processes.wait_until(lambda: any(client.unread() for client in clients), SETTLE_S)
+        answered = [client for client in clients if client.unread()]
+        if not answered:
+            raise ContractViolation(
+                "a reply of each worker while it runs alone",
+                f"none of worker process {pid} on {CONNECTIONS} connections in {SETTLE_S:g} s",
+            )
+        for client in clients:
+            if client is not answered[0]:
+                client.close()
+    answered[0].receive_reply()
+    return answered[0]
+
+
+def cpus_of(pid: int) -> set[str]:
+    """List the CPUs that a worker may use, as the kernel writes them, one text for each thread that differs."""
+    allowed = set()
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            allowed.add(status_of(status)["Cpus_allowed_list"])
+    return allowed
+
+
+def status_of(path: Path) -> dict[str, str]:
+    """Read a ``status`` file of a process (proc_pid_status(5))."""
+    pairs = (line.partition(":") for line in path.read_text().splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def cpu_s(pid: int) -> float:
+    """Tell how much CPU time a process has used so far, in seconds."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def busy(pid: int, duration_s: float) -> float:
+    """Watch a process for some time; return which part of it it spent on a CPU."""
+    used_s, began_s = cpu_s(pid), time.monotonic()
+    processes.wait_ended(pid, duration_s)
+    return (cpu_s(pid) - used_s) / (time.monotonic() - began_s)
+
+
+def resident_bytes(pid: int) -> int:
+    """Tell how much memory of a process is resident (proc_pid_statm(5))."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def highest_descriptor(pid: int) -> int:
+    """Tell the highest number of a file that a process has open."""
+    return max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _suspend(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    processes.wait_until(lambda: processes.state(pid) in {None, psutil.STATUS_STOPPED}, SETTLE_S)
+
+
+def _continue(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it may have been killed meanwhile
+        os.kill(pid, signal.SIGCONT)
