@@ -98,6 +98,11 @@ class Server:
         """Whether the process that was started has ended without ``stop``."""
         return self._process is not None and self._process.returncode is None and self.wait_ended(0)
 
+    @property
+    def running(self) -> bool:
+        """Whether the process that was started is there, and ``stop`` was not called."""
+        return self._process is not None and self._process.returncode is None and not self.wait_ended(0)
+
     def worker_pids(self) -> list[int]:
         """List the children of the process that was started."""
         return processes.children(self.pid)

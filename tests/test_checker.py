@@ -1,5 +1,7 @@
 """The checker itself: what counts as passed, who is to blame, and that nothing hangs."""
 
+import os
+import re
 import signal
 import sys
 import time
@@ -31,6 +33,12 @@ def lacking(_: Subject) -> None:
 
 def killing(subject: Subject) -> None:
     subject.server.send_signal(signal.SIGKILL)
+    raise ContractViolation("life", "death")
+
+
+def killing_a_worker(subject: Subject) -> None:
+    [worker] = subject.server.worker_pids()
+    os.kill(worker, signal.SIGKILL)
     raise ContractViolation("life", "death")
 
 
@@ -70,6 +78,15 @@ def test_only_the_case_that_spoils_a_shared_server_fails(monkeypatch: pytest.Mon
     cases = [Case(f"P{number}", "p", passing) for number in range(20)]
     verdicts = verdicts_of(monkeypatch, tmp_path, *cases[:5], Case("K", "k", killing), *cases[5:])
     assert {id_ for id_, verdict in verdicts.items() if verdict.outcome != "passed"} == {"K"}
+
+
+def test_a_worker_that_dies_is_named_and_only_the_case_that_killed_it_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cases = [Case(f"P{number}", "p", passing) for number in range(20)]
+    verdicts = verdicts_of(monkeypatch, tmp_path, *cases[:5], Case("K", "k", killing_a_worker), *cases[5:])
+    assert {id_ for id_, verdict in verdicts.items() if verdict.outcome != "passed"} == {"K"}
+    assert re.search(r"death; (a worker|the server) has ended meanwhile: .*SIGKILL", verdicts["K"].message)
 
 
 def test_a_mistake_in_a_case_is_no_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from harness import processes
 from harness.conformance.case import Case
 from harness.conformance.cases import CASES
 from harness.conformance.setting import Setting, opened
@@ -24,7 +25,9 @@ from harness.servers import ServerFailed
 THREADS = 6
 """Cases that run at the same time: many of them wait most of their time."""
 _ENDS_WITHIN_S = 1.5
-"""How long a server may take to end when one of its workers has died."""
+"""How long a server may take to end when one of its workers has died, if it does not replace it."""
+_GONE_WITHIN_S = 0.3
+"""How long a process may take to be gone whose connections have ended."""
 _PLAIN = ("-w", "1")
 """The flags of the server that must start before anything else is looked at."""
 
@@ -84,8 +87,7 @@ class Checker:
             try:
                 self._check_on(case, shared.setting)
             except (ContractViolation, OSError):
-                shared.setting.server.wait_ended(_ENDS_WITHIN_S)
-                disturbed = not shared.fit or shared.setting.server.died
+                disturbed = _has_lost_processes(shared.setting, _ENDS_WITHIN_S) or not shared.fit
                 shared.fit = False
                 if disturbed:
                     return False
@@ -97,13 +99,20 @@ class Checker:
             try:
                 case.check(subject)
             except ContractViolation as violation:
-                if setting is not None and setting.server.died:
-                    seen = f"{violation.seen}; the server has ended: {setting.server.last_words(1)}"
-                    raise ContractViolation(violation.expected, seen) from None
-                raise
+                if setting is None or not _has_lost_processes(setting, _GONE_WITHIN_S):
+                    raise
+                who = "the server" if setting.server.died else "a worker"
+                seen = f"{violation.seen}; {who} has ended meanwhile: {setting.last_words()}"
+                raise ContractViolation(violation.expected, seen) from None
 
     def _folder(self, case: Case) -> Path:
         return self._directory / re.sub(r"[^A-Za-z0-9-]+", "_", case.test_id).strip("_")
+
+
+def _has_lost_processes(setting: Setting, timeout_s: float) -> bool:
+    """Tell whether the server, or a worker of it that was there in the beginning, ends by itself within some time."""
+    server = setting.server
+    return processes.wait_until(lambda: server.died or (server.running and bool(setting.lost())), timeout_s)
 
 
 def check(

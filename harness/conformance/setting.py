@@ -1,17 +1,20 @@
 """What a case finds ready: a running server, and the backends that it was given."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import ports
+from harness import ports, processes
 from harness.conformance.backend import Backend
 from harness.registry import Implementation
 from harness.servers import Server
 
 LOOPBACK = "127.0.0.1"
+_FORKED_WITHIN_S = 0.5
+"""How much later than its listeners a server's workers may be there, if it has any."""
 
 BackendKind = Literal["live", "dead"]
 """``live`` is played by the case, ``dead`` refuses every connection."""
@@ -24,6 +27,18 @@ class Setting:
     server: Server
     live: tuple[Backend, ...]
     dead: tuple[str, ...]
+    workers: frozenset[int]
+    """Its worker processes when it began."""
+
+    def lost(self) -> list[int]:
+        """List those of its first workers that have ended; others may have taken their place."""
+        return sorted(self.workers.difference(self.server.worker_pids()))
+
+    def last_words(self) -> str:
+        """Return its last line on standard error, or the last one that names a worker that has ended."""
+        lost = [re.compile(rf"\b{pid}\b") for pid in self.lost()]
+        named = [line for line in self.server.stderr_lines() if any(pid.search(line) for pid in lost)]
+        return named[-1] if named else self.server.last_words(1)
 
 
 @contextmanager
@@ -47,4 +62,6 @@ def opened(
         listen = stack.enter_context(ports.reserve(LOOPBACK))
         server = stack.enter_context(Server(implementation, flags, [listen], directory, name))
         server.wait_listening()
-        yield Setting(server, tuple(live), tuple(dead))
+        wanted = int(flags[flags.index("-w") + 1]) if "-w" in flags else 1
+        processes.wait_until(lambda: len(server.worker_pids()) >= wanted, _FORKED_WITHIN_S)
+        yield Setting(server, tuple(live), tuple(dead), frozenset(server.worker_pids()))

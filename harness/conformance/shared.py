@@ -65,7 +65,7 @@ class SharedServers:
             slot = self._slots.setdefault((flags, backends), _Slot())
         with slot.lock:
             shared = slot.current
-            if shared is None or not shared.fit or shared.setting.server.died:
+            if shared is None or not shared.fit or shared.setting.server.died or shared.setting.lost():
                 self._discard(slot)
                 shared = slot.current = self._start(slot, flags, backends)
             shared.users += 1

@@ -1,6 +1,7 @@
 """Proxy mode: what came before a side fell silent, broke off or was slow reaches the other one."""
 
 from contextlib import ExitStack
+from functools import partial
 
 from harness import processes
 from harness.conformance.backend import reply_to_the_end, reply_with_length
@@ -102,7 +103,7 @@ def slow_client(subject: Subject) -> None:
     with ExitStack() as stack:
         for client, backend in pairs:
             stack.enter_context(sending(backend, reply))
-            processes.wait_until(lambda client=client: client.unread() > 0, PATIENCE_S)
+            processes.wait_until(partial(_has_begun, client), PATIENCE_S)
         for _, backend in pairs:
             backend.wait_taken(_STALLED_AFTER_S)
         _expect_little(subject, before, "clients that do not read their replies")
@@ -138,6 +139,10 @@ def slow_backend(subject: Subject) -> None:
             backend.expect(request, "a request to a backend that reads late", LARGE_TIMEOUT_S)
             backend.send(reply_with_length())
             client.expect(reply_with_length(), "the reply of a backend that read late")
+
+
+def _has_begun(client: Connection) -> bool:
+    return client.unread() > 0
 
 
 def _memory(subject: Subject) -> int:
