@@ -5,6 +5,8 @@ Ctrl-C and SIGTERM are taken care of before anything else is imported, which tak
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -19,11 +21,27 @@ def main() -> NoReturn:
     try:
         from harness.cli import run  # noqa: PLC0415  see above
 
-        status = run()
+        with _nothing_left():
+            status = run()
     except KeyboardInterrupt:
         sys.stderr.write("harness: interrupted\n")
         status = EXIT_INTERRUPTED
     sys.exit(status)
+
+
+@contextmanager
+def _nothing_left() -> Iterator[None]:
+    """End what has forked away from what was started meanwhile; runs can be reported on where there is no such way."""
+    if sys.platform != "linux":
+        yield
+        return
+    from harness import lineage  # noqa: PLC0415  see above
+
+    lineage.adopt()
+    try:
+        yield
+    finally:
+        lineage.end_strays()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

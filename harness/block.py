@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import idle, ports
+from harness import idle, lineage, ports
 from harness.measure import Contestant, LoadSide, Turn, rate_rps
 from harness.registry import Implementation
 from harness.schema import Phase, PlannedCell
-from harness.servers import Server, ServerFailed
+from harness.servers import START_TIMEOUT_S, Server, ServerFailed
 from harness.testbed import Host, Testbed
 from harness.worker_statistics import AcceptedConnections
 
@@ -34,7 +34,7 @@ class Block:
     contestants: list[Contestant]
     without_idle: list[Contestant]
     """Other processes of the same servers, by the same names, that hold no idle connections; none in a cell without."""
-    failures: dict[str, str]
+    failures: dict[str, ServerFailed]
     """Why others did not start, by name."""
     backend: Contestant | None
 
@@ -47,11 +47,6 @@ class Block:
         for several in (self.contestants, self.without_idle):
             several[:] = [one for one in several if one.name != name]
 
-    @property
-    def backend_pids(self) -> Sequence[int]:
-        """The processes of the backend."""
-        return self.backend.pids if self.backend else ()
-
 
 @contextmanager
 def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
@@ -60,6 +55,7 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
     Raises ServerFailed for the backend, and as ``_hold_idle``.
     """
     with ExitStack() as stack:
+        stack.callback(lineage.end_strays)
         backend = None
         flags = ["-v", *(["-k"] if cell.workload == "keepalive" else [])]
         if cell.backend_cpus:
@@ -68,7 +64,7 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
             backend = _contestant(server, BACKEND, len(cell.backend_cpus))
             flags += ["-x", server.listen[0]]
         started: dict[str, list[Server]] = {}
-        failures: dict[str, str] = {}
+        failures: dict[str, ServerFailed] = {}
         for one in servers.implementations:
             names = [one.name, *([f"{one.name}-without-idle"] if cell.idle else [])]
             try:
@@ -77,13 +73,13 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
                     for name in names
                 ]
             except ServerFailed as failure:
-                failures[one.name] = str(failure)
+                failures[one.name] = failure
         block = Block([], [], failures, backend)
         for name, several in started.items():
             try:
                 contestant, *without_idle = [_contestant(one, name, len(cell.server_cpus)) for one in several]
             except ServerFailed as failure:
-                failures[name] = str(failure)
+                failures[name] = failure
             else:
                 block.contestants.append(contestant)
                 block.without_idle.extend(without_idle)
@@ -99,7 +95,7 @@ def _hold_idle(stack: ExitStack, block: Block, cell: PlannedCell, client: Host) 
         try:
             held = stack.enter_context(idle.hold(one, cell.idle, reply, client, cell.generator_cpus))
         except ServerFailed as failure:
-            block.failures[one.name] = str(failure)
+            block.failures[one.name] = failure
         else:
             block.contestants[number] = replace(one, idle_rss_bytes=held.rss_bytes, lost_idle=held.lost)
     for name in block.failures:
@@ -123,9 +119,10 @@ def _server(
 
 def _contestant(server: Server, name: str, workers: int) -> Contestant:
     """Wait until a server answers. Raises ServerFailed."""
-    server.wait_ready()
+    server.wait_ready(START_TIMEOUT_S)
     target, reply = ports.split(server.listen[0]), server.sample_reply()
-    return Contestant(name, target, reply, server.process_pids(), AcceptedConnections(server.stderr_path, workers))
+    accepted = AcceptedConnections(server.stderr_path, workers)
+    return Contestant(name, target, reply, server.process_pids(), server, accepted)
 
 
 def own_rate_rps(load: LoadSide, backend: Contestant, slice_s: float) -> int:

@@ -21,7 +21,7 @@ from harness.loadgen import Client, clients
 from harness.measure import Contestant, LoadSide, Turn, ephemeral_ports, rate_rps, unmeasured
 from harness.registry import Implementation
 from harness.results import RunFolder
-from harness.schema import IDLE_LOST, NOT_STARTED, SERVER_ENDED, Cell, Phase, Plan, PlannedCell, Schedule, Slice
+from harness.schema import ENDED, IDLE_LOST, NOT_STARTED, Cell, Phase, Plan, PlannedCell, Schedule, Slice
 from harness.schema import Client as ClientName
 from harness.testbed import Host
 
@@ -51,7 +51,7 @@ class Progress(Protocol):
         """Tell that a slice was measured."""
 
     def failed(self, what: str) -> None:
-        """Tell that a server did not start."""
+        """Tell that a server did not start, or gets no more slices."""
 
 
 class CellRun:
@@ -128,8 +128,9 @@ class CellRun:
         servers = replace(self._servers, implementations=self._active(), folder=folder)
         with block.start(servers, self._cell) as up:
             for name, failure in up.failures.items():
-                self._progress.failed(failure)
-                self._give_up(name, unmeasured(self._cell, name, Turn(slice_s=self._plan.slice_s), NOT_STARTED))
+                self._progress.failed(str(failure))
+                turn = Turn(slice_s=self._plan.slice_s)
+                self._give_up(name, unmeasured(self._cell, name, turn, NOT_STARTED, failure.reason))
             loads = self._loads(up, by_load)
             trials = [self._trial(loads["load"], one) for one in (*up.contestants, *up.without_idle)]
             if not up.contestants:
@@ -151,7 +152,7 @@ class CellRun:
             load = LoadSide(
                 cell=self._cell,
                 clients=its_clients,
-                backend_pids=up.backend_pids,
+                backend=up.backend,
                 testbed=self._servers.testbed,
                 ephemeral_ports=ephemeral_ports(self._servers.testbed),
             )
@@ -213,11 +214,13 @@ class CellRun:
                 if _is_given_up(self._slices, name, turn.phase):
                     self._given_up.add(name)
                     up.leave_out(name)
+                    failure = self._slices[-1].failure
+                    self._progress.failed(f"{name} gets no more slices in {self._cell.key}: {failure}")
 
     def _measure_slice(self, load: LoadSide, contestant: Contestant, turn: Turn) -> None:
         measured, latencies = load.measure(contestant, turn)
         # Not in a trial, which is thrown away: what was lost there is told with the first slice.
-        if SERVER_ENDED not in measured.errors and (lost := contestant.lost_idle()):
+        if not ENDED & measured.errors.keys() and (lost := contestant.lost_idle()):
             measured = msgspec.structs.replace(measured, errors={**measured.errors, IDLE_LOST: lost})
         self._keep(measured)
         if turn.phase == "load":
@@ -255,6 +258,6 @@ def _is_given_up(slices: Sequence[Slice], name: str, phase: Phase) -> bool:
 
 def _is_silent(newest_first: Iterable[Slice]) -> bool:
     last = list(islice(newest_first, GIVEN_UP_AFTER_SLICES))
-    if any({SERVER_ENDED, NOT_STARTED} & piece.errors.keys() for piece in last):
+    if any(ENDED & piece.errors.keys() for piece in last):
         return True
     return len(last) == GIVEN_UP_AFTER_SLICES and all(piece.errors and not piece.requests for piece in last)

@@ -24,7 +24,7 @@ from harness.registry import Implementation, find
 from harness.report import crosscheck as report
 from harness.report import figures
 from harness.report.figures import show
-from harness.schema import SERVER_ENDED, Client, PlannedCell, Slice, Workload
+from harness.schema import ENDED, Client, PlannedCell, Slice, Workload
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
 from harness.testbed import Choice
@@ -104,13 +104,13 @@ def _compare(
     with ExitStack() as stack:
         up = stack.enter_context(block.start(servers, cell))
         if up.failures:
-            raise ServerFailed(up.failures[implementation.name])
+            raise up.failures[implementation.name]
         [contestant] = up.contestants
         loads = {
             name: LoadSide(
                 cell=cell,
                 clients=clients.start(stack, name, cell.generator_cpus, servers.testbed.client),
-                backend_pids=up.backend_pids,
+                backend=up.backend,
                 testbed=servers.testbed,
             )
             for name in names
@@ -119,8 +119,8 @@ def _compare(
         for number in range(request.turns):
             for name in order.sample(names, len(names)):
                 measured, _ = loads[name].measure(contestant, measure.Turn(slice_s=TURN_S, round=number))
-                if SERVER_ENDED in measured.errors:
-                    raise ServerFailed(f"{implementation.name} has ended under load")
+                if ENDED & measured.errors.keys():
+                    raise ServerFailed(f"{implementation.name} has ended under load: {measured.failure}")
                 turns[name][number] = _turn(measured, cell)
     return sum_up(turns, cell.workers, request.seed, f"{implementation.name} {cell.key}")
 

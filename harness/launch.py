@@ -28,6 +28,8 @@ _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_LOWER = 3
 _ANY_NAMESPACE = 0
+PART = "PERCORE_PART"
+"""The environment variable by which all that comes from the command is known: its process id (``lineage.py``)."""
 CANNOT_START = 127
 """The status a shell gives, too, when a command cannot be run."""
 
@@ -41,6 +43,7 @@ def main(parent: str, namespace: str, cpus: str, capability: str, *command: str)
         os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
     if capability != "-":
         _give_up(int(capability))
+    os.environ[PART] = str(os.getpid())
     try:
         os.execvp(command[0], command)  # noqa: S606  the command that the user named
     except OSError as error:

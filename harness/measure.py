@@ -10,16 +10,22 @@ from numpy.typing import NDArray
 
 from harness import observe
 from harness.analysis.latency import Kind, LatencyHistogram
+from harness.analysis.verdicts import MOST_ERRORS_SHARE
 from harness.analysis.window import Window, window
 from harness.loadgen import Client, Counted, Job, Outcome, receive
-from harness.schema import SERVER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
-from harness.snapshot import Snapshot, Subject
+from harness.schema import SERVER_ENDED, WORKER_ENDED, Cell, ClientPorts, Phase, PlannedCell, Slice
+from harness.servers import Server
+from harness.snapshot import BackendEnded, Snapshot, Subject
 from harness.testbed import Testbed
 
 REPLY_TIMEOUT_S = 2.0
 """How long a slice waits at its end for replies that are still due."""
 GENERATOR_GRACE_S = 10.0
 """How much longer a generator may take before it is given up."""
+BACKEND_ANSWERS_WITHIN_S = 3.0
+"""How long the backend may take for a reply where a proxy gives none, before it is given up."""
+_LAST_WORDS_WITHIN_S = 0.3
+"""How long a server may take to end, or to say something, when a worker of it has ended."""
 
 _NS_PER_S = 1_000_000_000
 
@@ -35,6 +41,8 @@ class Contestant:
     reply: bytes
     """What it answers to a request of the cell's workload, byte for byte."""
     pids: Sequence[int]
+    server: Server
+    """Tells what has become of it."""
     accepted: Callable[[], list[int]]
     """Returns how many connections each worker has told of since the last call."""
     idle_rss_bytes: int | None = None
@@ -64,7 +72,8 @@ class LoadSide:
 
     cell: PlannedCell
     clients: Sequence[Client]
-    backend_pids: Sequence[int]
+    backend: Contestant | None
+    """What the proxies relay to; None where there is none."""
     testbed: Testbed
     backend_rps: int = 0
     """What the backend does by itself; 0 where that is not known or there is none."""
@@ -74,21 +83,29 @@ class LoadSide:
     def measure(self, contestant: Contestant, turn: Turn) -> tuple[Slice, Latencies]:
         """Load one server for one slice; the latencies are those of the requests that ended after the ramp.
 
-        Where the server has ended the slice says so with the error SERVER_ENDED, and with no requests. Raises
-        GeneratorFailed and BackendEnded.
+        Where the server or one of its workers has ended, the slice says so with the error SERVER_ENDED or WORKER_ENDED,
+        and has no requests. Where it gave many errors, the slice tells its last lines. Raises GeneratorFailed, and
+        BackendEnded when the backend has ended, or answers no more.
         """
         self._prepare(contestant, turn)
         subject = self._subject(contestant)
-        before = Snapshot.before(subject)
-        outcomes = self._load(turn)
-        after = Snapshot.after(subject)
+        try:
+            before = Snapshot.before(subject)
+            outcomes = self._load(turn)
+            after = Snapshot.after(subject)
+        except BackendEnded as ended:
+            raise self._without_backend(str(ended)) from None
         ports = self._ports()
         for client in self.clients:
             client.finish()
         if before is None or after is None:
-            return unmeasured(self.cell, contestant.name, turn, SERVER_ENDED), {}
+            kind = SERVER_ENDED if contestant.server.wait_ended(_LAST_WORDS_WITHIN_S) else WORKER_ENDED
+            return unmeasured(self.cell, contestant.name, turn, kind, contestant.server.fate()), {}
         load = _Load.of(outcomes, turn, self.cell.concurrency)
         seen = before.until(after)
+        failed = sum(load.errors.values()) > MOST_ERRORS_SHARE * load.requests
+        if failed:
+            self._check_backend()
         measured = Slice(
             cell=self.cell.key,
             impl=contestant.name,
@@ -103,6 +120,7 @@ class LoadSide:
             window_requests=load.window.requests,
             window_ns=load.window.duration_ns,
             errors=dict(load.errors),
+            failure=contestant.server.fate() if failed else "",
             generator_cpu_ns=[outcome.cpu_ns for outcome in outcomes],
             lateness_ns=max(outcome.lateness_ns for outcome in outcomes),
             server_cpu_ns=seen.server.total_ns,
@@ -123,10 +141,19 @@ class LoadSide:
     def _subject(self, contestant: Contestant) -> Subject:
         return Subject(
             server_pids=contestant.pids,
-            backend_pids=self.backend_pids,
+            backend_pids=self.backend.pids if self.backend else (),
             cpus=self.cell.cpus,
             server_net=self.testbed.server.proc_net,
         )
+
+    def _check_backend(self) -> None:
+        """Make sure that it is the proxy that does not answer. Raises BackendEnded."""
+        if self.backend is not None and not self.backend.server.answers(BACKEND_ANSWERS_WITHIN_S):
+            raise self._without_backend(f"the backend gives no correct reply in {BACKEND_ANSWERS_WITHIN_S:g} s")
+
+    def _without_backend(self, what: str) -> BackendEnded:
+        fate = f" ({self.backend.server.fate()})" if self.backend else ""
+        return BackendEnded(f"{what}{fate}; without it no proxy can be measured")
 
     def _ports(self) -> ClientPorts | None:
         if self.ephemeral_ports is None:
@@ -210,8 +237,8 @@ def rate_rps(trial: Slice) -> float:
     return trial.window_rps or (trial.requests * _NS_PER_S / trial.wall_ns if trial.wall_ns else 0.0)
 
 
-def unmeasured(cell: Cell, name: str, turn: Turn, why: str) -> Slice:
-    """Make the slice of a server that did not start, or has ended."""
+def unmeasured(cell: Cell, name: str, turn: Turn, why: str, failure: str) -> Slice:
+    """Make the slice of a server that did not start, or has ended; ``failure`` says more of that."""
     return Slice(
         cell=cell.key,
         impl=name,
@@ -225,6 +252,7 @@ def unmeasured(cell: Cell, name: str, turn: Turn, why: str) -> Slice:
         window_requests=0,
         window_ns=0,
         errors={why: 1},
+        failure=failure,
     )
 
 

@@ -2,22 +2,22 @@
 
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-from harness import leftovers
+from harness import leftovers, lineage
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _POLL_S = 0.005
+_MOST_OUTPUT_BYTES = 65_536
 Stream = IO[bytes] | int
 """As in subprocess: a file, a descriptor, or one of its constants."""
 _ENDED = {None, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
@@ -52,7 +52,7 @@ def start(
     launched = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), *limits, *command]
 
     def popen() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             launched,
             bufsize=0,
             cwd=cwd,
@@ -62,24 +62,44 @@ def start(
             stderr=stderr,
             start_new_session=True,
         )
+        lineage.remember(process)
+        return process
 
     return _starter.submit(popen).result()
 
 
 def output(command: Sequence[str], cwd: Path | None, timeout_s: float) -> str:
-    """Run a command that should end by itself, and return what it printed on standard output.
+    """Run a command that should end by itself, and return what it printed on standard output, 64 KiB at most.
 
-    Nothing of it is left afterwards. Raises subprocess.TimeoutExpired.
+    Nothing of it is left afterwards, and what prints more is ended. Raises subprocess.TimeoutExpired.
     """
     process = start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        printed, _ = process.communicate(timeout=timeout_s)
+        printed = _read(process, timeout_s)
     finally:
-        for pid in members(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        lineage.end(process.pid)
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
     return printed.decode(errors="replace")
+
+
+def _read(process: "subprocess.Popen[bytes]", timeout_s: float) -> bytes:
+    """Read a process's standard output to its end, or as much as is taken. Raises subprocess.TimeoutExpired."""
+    if process.stdout is None:
+        raise RuntimeError("the process was started without a pipe")
+    deadline_s = time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    printed = b""
+    while len(printed) < _MOST_OUTPUT_BYTES:
+        if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+            raise subprocess.TimeoutExpired(process.args, timeout_s)
+        data = process.stdout.read(_MOST_OUTPUT_BYTES - len(printed))
+        if not data:
+            break
+        printed += data
+    return printed
 
 
 def wait_ended(pid: int, timeout_s: float) -> bool:

@@ -15,8 +15,12 @@ SCHEMA: Final = 2
 
 SERVER_ENDED: Final = "server ended"
 """The kind of error of a slice in which the server's processes were gone."""
+WORKER_ENDED: Final = "worker ended"
+"""The kind of error of a slice in which one of them was, whether it was replaced or not."""
 NOT_STARTED: Final = "server did not start"
 """The kind of error of a slice that there is instead of a server's first."""
+ENDED: Final = frozenset({SERVER_ENDED, WORKER_ENDED, NOT_STARTED})
+"""A server with one of these gets no more slices in its cell."""
 IDLE_LOST: Final = "idle connection lost"
 """The kind of error of an idle connection that the server ended, or sent something on."""
 NO_LOCAL_PORT: Final = "no local port"
@@ -254,6 +258,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Correct replies that count for the rate; 0 where the slice was too short to tell one."""
     window_ns: Count
     errors: dict[str, Count] = {}
+    failure: str = ""
+    """What had become of the server, and its last lines, where it ended or gave too many errors; else empty."""
     generator_cpu_ns: list[Count] = []
     """One figure for each generator process."""
     lateness_ns: Count = 0

@@ -1,10 +1,12 @@
 """One running implementation: start, wait until ready, observe, stop."""
 
 import os
+import re
 import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
-from harness import ports, processes
+from harness import lineage, output_bound, ports, processes
 from harness.registry import Implementation
 from harness.testbed.host import Host
 
@@ -23,12 +25,22 @@ STOP_TIMEOUT_S = 3.0
 """The contract allows two seconds (PROC-SIGTERM)."""
 _TRY_TIMEOUT_S = 1.0
 _LAST_LINES = 5
+_LAST_BYTES = 16_384
+_LONGEST_LINE = 300
+_MOST_REPLY_BYTES = 1_048_576
+_STATISTICS = re.compile(r"worker \d+ cpu |Request/s ")
+"""How lines begin that a server prints each second with ``-v``, and that say nothing of its end."""
 _LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
 
 class ServerFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
     """A server did not start or does not answer; the text holds the command and its last words."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        """``reason`` is what to say of it where name and command are known; else that is the whole text."""
+        super().__init__(text)
+        self.reason = reason or text
 
 
 class Server:
@@ -63,6 +75,8 @@ class Server:
         self._cpus = cpus
         self._without_capability = without_capability
         self._process: subprocess.Popen[bytes] | None = None
+        self.ended_by_harness = ""
+        """Why the harness has killed it before its time; an empty text when it has not."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -85,6 +99,7 @@ class Server:
                 without_capability=self._without_capability,
                 namespace_pid=self._host.holder_pid if self._host else None,
             )
+        output_bound.watch(self)
 
     @property
     def pid(self) -> int:
@@ -121,8 +136,31 @@ class Server:
         return text[: text.rfind("\n") + 1].splitlines()
 
     def last_words(self, lines: int = _LAST_LINES) -> str:
-        """Return its last lines on standard error, in one line."""
-        return " | ".join(self.stderr_lines()[-lines:]) or "nothing on standard error"
+        """Return its last lines on standard error in one line, each cut to 300 characters, without its statistics."""
+        said = [line for line in self._last_lines() if not _STATISTICS.match(line)]
+        return " | ".join(line[:_LONGEST_LINE] for line in said[-lines:]) or "nothing on standard error"
+
+    def _last_lines(self) -> list[str]:
+        with self.stderr_path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LAST_BYTES))
+            text = file.read().decode(errors="replace")
+        return text.splitlines()[1 if size > _LAST_BYTES else 0 :]
+
+    def fate(self) -> str:
+        """Say what has become of it, and what it said last, in one line."""
+        return f"{self.ended_by_harness or self._status()}; its last lines: {self.last_words()}"
+
+    def _status(self) -> str:
+        """Say how the process that was started has ended; its status stays to be fetched."""
+        if self._process is None or self._process.returncode is not None:
+            return "it was stopped"
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return "its parent process is alive"
+        if ended.si_code == os.CLD_EXITED:
+            return f"it ended with status {ended.si_status}"
+        return f"it was ended by {Signals(ended.si_status).name}"
 
     def log_text(self) -> str:
         """Return its log file; an empty text when there is none."""
@@ -176,6 +214,17 @@ class Server:
         if not reached:
             raise self._failed(f"gives no correct reply after {timeout_s:g} s: {problem}")
 
+    def answers(self, timeout_s: float) -> bool:
+        """Tell whether a request to its first address gets a whole ``200`` reply in time."""
+
+        def answers() -> bool:
+            try:
+                return bool(_exchange(self.listen[0], self._host))
+            except (OSError, ValueError):
+                return False
+
+        return processes.wait_until(answers, timeout_s)
+
     def sample_reply(self) -> bytes:
         """Return what it answers to a request, byte for byte. Raises ServerFailed when that is no ``200`` reply."""
         try:
@@ -197,7 +246,7 @@ class Server:
     def stop(self, signal: Signals = SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Ask the server to end, and return its exit status, negative for a signal as in ``subprocess``.
 
-        After ``timeout_s`` it is killed. Its process group is killed in any case, so that no worker is left.
+        After ``timeout_s`` it is killed. All that comes from it is killed in any case, what has forked away too.
         """
         if self._process is None:
             raise RuntimeError("the server was not started")
@@ -207,17 +256,23 @@ class Server:
             self.send_signal(signal)
             self.wait_ended(timeout_s)
         finally:
+            output_bound.forget(self)
             # Before the wait: as long as its exit status was not fetched, no other process can get its id.
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, SIGKILL)
+            lineage.end(self.pid)
             status = self._process.wait()
-            processes.wait_until(lambda: not self.process_pids(), STOP_TIMEOUT_S)
         return status
 
+    def kill(self, why: str) -> None:
+        """Kill all that comes from it, before its time. ``stop`` has still to be called."""
+        self.ended_by_harness = why
+        lineage.end(self.pid)
+
     def _failed(self, what: str) -> ServerFailed:
-        return ServerFailed(
-            f"{self.implementation.name} {what}: {self.last_words()} (command: {shlex.join(self.command)})"
-        )
+        reason = f"it {self.ended_by_harness or what}: {self.last_words()}"
+        whole = f"{self.implementation.name}{reason.removeprefix('it')} (command: {shlex.join(self.command)})"
+        return ServerFailed(whole, reason)
 
 
 _ENDINGS = (".log", ".out", ".err")
@@ -254,16 +309,20 @@ def _exchange(address: str, host: Host | None) -> bytes:
     """
     target = ports.split(address)
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    deadline_s = time.monotonic() + _TRY_TIMEOUT_S
     with host.socket(family) if host else socket.socket(family, socket.SOCK_STREAM) as client:
         client.settimeout(_TRY_TIMEOUT_S)
         client.connect(target)
         client.sendall(REQUEST)
         reply = b""
         while (length := _length(reply)) is None or len(reply) < length:
+            client.settimeout(max(0.001, deadline_s - time.monotonic()))
             received = client.recv(65536)
             if not received:
                 break
             reply += received
+            if len(reply) > _MOST_REPLY_BYTES:
+                raise ValueError(f"the reply has more than {_MOST_REPLY_BYTES:,} bytes")
     status_line = reply.partition(b"\r\n")[0]
     if not status_line.startswith(b"HTTP/1.") or status_line.split()[1:2] != [b"200"]:
         raise ValueError(f"the reply begins with {status_line[:60]!r}")

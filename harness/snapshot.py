@@ -91,4 +91,4 @@ def _backend(subject: Subject) -> CpuTime:
     try:
         return observe.cpu_time(subject.backend_pids)
     except ProcessLookupError:
-        raise BackendEnded("the backend's processes have ended; without it no proxy can be measured") from None
+        raise BackendEnded("the backend has ended, or a worker of it") from None

@@ -190,8 +190,14 @@ def is_traced_by_child_of(pid: int) -> bool:
     """Tell whether strace is attached to something: a child of the process traces another child's child."""
     children = processes.children(pid)
     grandchildren = [grandchild for child in children for grandchild in processes.children(child)]
-    status = [Path(f"/proc/{grandchild}/status").read_text() for grandchild in grandchildren]
-    return any(f"TracerPid:\t{child}\n" in text for text in status for child in children)
+    return any(f"TracerPid:\t{child}\n" in status_of(grandchild) for grandchild in grandchildren for child in children)
+
+
+def status_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has ended since it was found
 
 
 def test_without_strace_it_names_what_to_install() -> None:

@@ -2,104 +2,19 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import plan, processes, results
 from harness.analysis import verdicts
-from harness.analysis.comparison import compare
 from harness.analysis.latency import WHOLE
 from harness.cell_run import GIVEN_UP_AFTER_SLICES
 from harness.idle import IdleConnections
 from harness.registry import Implementation, find
-from harness.results import RunFolder, StoredRun
-from harness.run import Run
-from harness.schema import SERVER_ENDED, Cell, Plan, PlannedImplementation, Schedule, Slice, Summary, Workload
+from harness.schema import SERVER_ENDED, Slice
 from harness.snapshot import BackendEnded
-from harness.testbed import open_testbed
-from harness.testbed.placement import place
-
-[REFERENCE] = find("epoll_raw")
-[TWIN] = find("none", [f"twin={' '.join(REFERENCE.argv)}"])
-ROUNDS = plan.FEWEST_ROUNDS
-SLICE_S = 0.2
-"""Other tests run on the same CPUs, so that a server may have to wait for its turn."""
-
-
-class Watch:
-    """Passes on each slice that a run tells of."""
-
-    def __init__(self, on_slice: Callable[[Slice], None]) -> None:
-        self.slice_ends = on_slice
-        self.failures: list[str] = []
-
-    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
-        """Let it begin."""
-
-    def failed(self, what: str) -> None:
-        """Keep it for the test."""
-        self.failures.append(what)
-
-
-def ignore(_: Slice) -> None:
-    """Let a slice pass."""
-
-
-def measure(
-    directory: Path,
-    implementations: list[Implementation],
-    workloads: tuple[Workload, ...],
-    on_slice: Callable[[Slice], None] = ignore,
-    *,
-    idle: int = 0,
-    **options: Any,
-) -> StoredRun:
-    """Measure a few rounds, and read what the run's folder has; options are those of ``plan.make``."""
-    cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in plan.expand(workloads, [1], [20], idle=[idle])]
-    shortest_s = len(cells) * len(implementations) * ROUNDS * SLICE_S * (2.5 if idle else 1.5)
-    options = {"budget_s": shortest_s, "slice_s": SLICE_S, "blocks": 1, "seed": 8, **options}
-    planned = plan.make(
-        [PlannedImplementation(name=one.name, argv=one.argv, conformant=True) for one in implementations],
-        cells,
-        reference=implementations[0].name,
-        conformance_checked=True,
-        **options,
-    )
-    with RunFolder.create(directory, planned) as folder, suppress(KeyboardInterrupt):
-        run(planned, implementations, folder, on_slice)
-    return results.load(folder.path)
-
-
-def go_on(stored: StoredRun, implementations: list[Implementation], on_slice: Callable[[Slice], None]) -> StoredRun:
-    """Measure what a run has left over."""
-    with RunFolder.reopen(stored) as folder, suppress(KeyboardInterrupt):
-        run(stored.plan, implementations, folder, on_slice, stored.slices)
-    return results.load(folder.path)
-
-
-def run(
-    planned: Plan,
-    implementations: list[Implementation],
-    folder: RunFolder,
-    on_slice: Callable[[Slice], None],
-    done: Sequence[Slice] = (),
-) -> None:
-    by_name = {one.name: one for one in implementations}
-    with open_testbed("loopback", with_backend=True) as testbed:
-        Run(planned, by_name, REFERENCE, testbed, folder, Watch(on_slice), done).measure()
-
-
-def under_load(stored: StoredRun, name: str = "") -> list[Slice]:
-    """Leave out the slices at a fixed rate, and those of others than ``name``."""
-    return [piece for piece in stored.slices if piece.phase == "load" and name in {"", piece.impl}]
-
-
-def sum_up(stored: StoredRun) -> Summary:
-    return compare(stored.plan, stored.slices, stored.histograms)
+from tests.runs import REFERENCE, ROUNDS, TWIN, go_on, ignore, measure, servers_of, sum_up, under_load
 
 
 def test_every_implementation_is_measured_under_every_workload(impl: Implementation, tmp_path: Path) -> None:
@@ -226,15 +141,6 @@ def test_a_server_that_is_killed_costs_its_own_figures_only(tmp_path: Path) -> N
     assert len(under_load(stored, "epoll_raw")) >= 2 * ROUNDS
 
 
-def servers_of(directory: Path, name: str = "twin") -> list[int]:
-    """Find the process of a server that was started here, by the log file on its command line."""
-    return [
-        pid
-        for pid in processes.children(os.getpid())
-        if f"{directory}" in (line := Path(f"/proc/{pid}/cmdline").read_text()) and f"{name}.log" in line
-    ]
-
-
 def test_what_was_measured_before_an_interrupt_is_kept(tmp_path: Path) -> None:
     def interrupt(measured: Slice) -> None:
         if measured.round == 3:
@@ -251,7 +157,10 @@ def test_a_server_that_does_not_start_costs_its_own_figures_only(tmp_path: Path)
     cells = {(cell.impl, cell.workload): cell for cell in sum_up(stored).cells}
     for workload in ("short", "keepalive"):
         assert cells["broken", workload].verdict == verdicts.FAILED
-        assert cells["broken", workload].evidence == "0 correct replies and 1 error: 1 server did not start"
+        assert cells["broken", workload].evidence == (
+            "0 correct replies and 1 error: 1 server did not start; "
+            "it ended before it answered: nothing on standard error"
+        )
         assert cells["epoll_raw", workload].requests > 0
 
 
@@ -287,5 +196,5 @@ def test_without_its_backend_a_proxy_is_not_blamed(tmp_path: Path) -> None:
             [parent] = servers_of(tmp_path, "backend")
             os.kill(parent, signal.SIGKILL)
 
-    with pytest.raises(BackendEnded, match="the backend's processes have ended"):
+    with pytest.raises(BackendEnded, match=r"the backend has ended, .* \(it was ended by SIGKILL; "):
         measure(tmp_path, [REFERENCE], ("proxy",), kill_backend)

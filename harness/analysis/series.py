@@ -83,6 +83,12 @@ class Series:
         return {kind: count for kind, count in total.most_common() if count}
 
     @cached_property
+    def failure(self) -> str:
+        """What the last slice with too many errors tells of the server; empty where there is none."""
+        told = [piece.failure for piece in self.slices.values() if piece.failure]
+        return told[-1] if told else ""
+
+    @cached_property
     def wall_ns(self) -> int:
         """The time of all slices together."""
         return sum(piece.wall_ns for piece in self.slices.values())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.analysis.busy import Busy
 from harness.analysis.series import MOST_OTHERS_SHARE, Series
-from harness.schema import NO_LOCAL_PORT, NOT_STARTED, SERVER_ENDED, PlannedCell
+from harness.schema import ENDED, NO_LOCAL_PORT, PlannedCell
 
 BUSY_SHARE = 0.90
 """From here on a CPU counts as the limit."""
@@ -89,7 +89,7 @@ class Load:
 
 def _ended(load: Load) -> str | None:
     for series, where in ((load.series, ""), (load.fixed_rate, _AT_FIXED_RATE)):
-        if {SERVER_ENDED, NOT_STARTED} & series.errors.keys():
+        if ENDED & series.errors.keys():
             return _errors(series) + where
     return None
 
@@ -117,7 +117,8 @@ def _errors(series: Series) -> str:
     errors, requests = series.errors, series.requests
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in errors.items())
     total = sum(errors.values())
-    return f"{requests:,} correct replies and {total:,} {'error' if total == 1 else 'errors'}: {kinds}"
+    text = f"{requests:,} correct replies and {total:,} {'error' if total == 1 else 'errors'}: {kinds}"
+    return f"{text}; {series.failure}" if series.failure else text
 
 
 def _not_measured(load: Load) -> str | None:

@@ -73,7 +73,7 @@ class RunProgress:
             self._console.print(f"{self._what}, {measured.round + 1} done{self._left()}", highlight=False)
 
     def failed(self, what: str) -> None:
-        """Tell that a server did not start."""
+        """Tell that a server did not start, or gets no more slices."""
         self._console.print(figures.printable(what), highlight=False, markup=False, soft_wrap=True)
 
     def _done(self) -> float:

@@ -15,14 +15,11 @@ from harness.conformance.cases import (
     replies,
     statistics,
     stopping,
-    supervision,
-    user,
 )
 
 CASES = (
     *processes.SECTION.cases,
     *stopping.SECTION.cases,
-    *supervision.SECTION.cases,
     *listening.SECTION.cases,
     *replies.SECTION.cases,
     *keep_alive.SECTION.cases,
@@ -35,5 +32,4 @@ CASES = (
     *statistics.SECTION.cases,
     *log_file.SECTION.cases,
     *command_line.SECTION.cases,
-    *user.SECTION.cases,
 )
