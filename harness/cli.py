@@ -23,9 +23,12 @@ from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
 from harness.peers import PEERS
 from harness.registry import find
+from harness.report import torture as torture_report
+from harness.report.figures import show
 from harness.schema import WORKLOADS, Client, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
+from harness.torture import command as tortures
 
 MAX_TURNS = 1000
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
@@ -354,3 +357,37 @@ def cost(
         json_file=json_file,
     )
     return 0 if costs.cost(request, OUTPUT, PROGRESS) else EXIT_FAILED
+
+
+@cli.command("torture")
+@click.option("--impl", "name", default="", metavar="NAME", help="A folder of impls/, or NAME+lean.  [default: none]")
+@_external
+@click.option("--for", "duration_s", type=Duration(2, 86400), default="60s", show_default=True, help="How long.")
+@click.option("--workers", type=Counts(64, several=False), default="2", show_default=True,
+              help="Worker processes of each of the four servers; they may share CPUs.")  # fmt: skip
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the faults of an earlier one.  [default: random]")
+def torture_command(
+    name: str, externals: Sequence[str], duration_s: float, workers: Sequence[int], seed: int | None
+) -> int:
+    """Load one implementation while faults are injected at random, and account for every request.
+
+    Four servers run at once: server mode and proxy, each with and without -k. Workers are killed and stopped,
+    connections reset and half-closed anywhere, read and written slowly; backends die and return, break off, stall, or
+    answer early; logs vanish or are full. Each reply is compared byte by byte. Exit status: 0; 1 when a request is lost
+    and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
+    with the account so far.
+    """
+    if bool(name) + len(externals) != 1:
+        raise BadInput("torture: one program at a time; give --impl NAME or --external NAME='COMMAND'")
+    [implementation] = find(name or "none", externals)
+    request = tortures.Request(
+        implementation=implementation,
+        duration_s=duration_s,
+        workers=workers[0],
+        seed=secrets.randbits(32) if seed is None else seed,
+    )
+    tortured = tortures.torture(request, PROGRESS)
+    show(OUTPUT, torture_report.render(tortured))
+    if tortured.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if tortured.stood else EXIT_FAILED

@@ -1,0 +1,1 @@
+"""Load with faults injected at random, on one implementation, and the account of what became of each request."""

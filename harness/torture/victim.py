@@ -1,0 +1,110 @@
+"""A server under torture: its processes, its clients' view of it, and what it must be like when it is quiet."""
+
+import asyncio
+from collections.abc import Sequence
+
+from harness import processes
+from harness.servers import Server
+from harness.torture.client import Target
+from harness.torture.outcome import Growth
+from harness.torture.resources import Held, held, largest
+
+QUIET_WITHIN_S = 20.0
+STILL_FOR_S = 4.0
+"""When nothing has changed for so long, nothing will: connections linger for two seconds."""
+_LOOK_EVERY_S = 0.02
+
+
+class Victim:
+    """A server and its clients' end of it."""
+
+    def __init__(self, server: Server, target: Target, workers: int, clients: int) -> None:
+        self.server = server
+        self.target = target
+        self._workers = workers
+        self._spare = clients if target.way.proxied else 0
+        """Sockets that a proxy's worker may keep for later, as it may have needed as many at a time."""
+        self.pids: list[int] = []
+        """The workers as they are meant to be now."""
+        self._fresh: Held | None = None
+        self._parent: Held | None = None
+        self._warm: Held | None = None
+
+    @property
+    def name(self) -> str:
+        """The way in which it works."""
+        return self.target.way.name
+
+    def note_fresh(self) -> None:
+        """Note what it is like before any load. Raises ProcessLookupError."""
+        self.pids = self.server.worker_pids()
+        self._fresh = largest(map(held, self.pids))
+        self._parent = held(self.server.pid)
+
+    async def note_warm(self) -> None:
+        """Note what it is like after load without a fault done to its processes. Raises ProcessLookupError."""
+        await self._settled()
+        self._warm = largest(map(held, self.pids))
+
+    async def wait_replaced(self, killed: int, timeout_s: float) -> bool:
+        """Wait until there are as many workers as before, without the one that was killed."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        while True:
+            pids = await asyncio.to_thread(self.server.worker_pids)
+            if killed not in pids and len(pids) == self._workers:
+                self.pids = pids
+                return True
+            if loop.time() > deadline_s:
+                return False
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def growth(self) -> Growth:
+        """Compare it with what it was when it was quiet before. Raises ProcessLookupError."""
+        if self._warm is None or self._parent is None or self._fresh is None:
+            raise RuntimeError("nothing was noted to compare with")
+        await self._settled()
+        workers = [held(pid) for pid in self.server.worker_pids()]
+        parent = held(self.server.pid)
+        now = largest(workers)
+        return Growth(
+            server=self.name,
+            leaked=sum(self._surplus(one) for one in workers) + _surplus(parent, self._parent),
+            rss_bytes=max(now.rss_bytes - self._warm.rss_bytes, parent.rss_bytes - self._parent.rss_bytes),
+            uss_bytes=max(now.uss_bytes - self._warm.uss_bytes, parent.uss_bytes - self._parent.uss_bytes),
+        )
+
+    def _surpluses(self) -> list[int]:
+        """Return what each worker holds beyond a quiet one. Raises ProcessLookupError."""
+        return [self._surplus(held(pid)) for pid in self.server.worker_pids()]
+
+    async def _settled(self) -> None:
+        """Wait until no worker holds more than a quiet one, or nothing changes any more. Raises ProcessLookupError."""
+        loop = asyncio.get_running_loop()
+        began_s = changed_s = loop.time()
+        before = await asyncio.to_thread(self._surpluses)
+        while any(before) and loop.time() < min(began_s + QUIET_WITHIN_S, changed_s + STILL_FOR_S):
+            await asyncio.sleep(_LOOK_EVERY_S)
+            now = await asyncio.to_thread(self._surpluses)
+            if now != before:
+                before, changed_s = now, loop.time()
+
+    def _surplus(self, one: Held) -> int:
+        if self._fresh is None:
+            raise RuntimeError("nothing was noted to compare with")
+        sockets = one.sockets - self._fresh.sockets - self._spare
+        return max(0, sockets) + max(0, one.others - self._fresh.others)
+
+
+def _surplus(now: Held, before: Held) -> int:
+    return max(0, now.sockets + now.others - before.sockets - before.others)
+
+
+def ended(victims: Sequence[Victim]) -> list[str]:
+    """Name the servers that have ended by themselves, with their last words."""
+    return [f"{one.name} has ended: {one.server.last_words()}" for one in victims if one.server.died]
+
+
+def left(victims: Sequence[Victim]) -> list[int]:
+    """List the processes of servers that were stopped."""
+    return [pid for one in victims for pid in processes.members(one.server.pid)]

@@ -1,0 +1,54 @@
+"""Workers that are killed, or stopped for a moment."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+
+from harness import processes
+from harness.conformance import sock_diag
+from harness.torture.ledger import Ledger
+from harness.torture.resources import socket_inodes
+from harness.torture.victim import Victim
+
+REPLACED_WITHIN_S = 3.0
+"""The contract says a second; the rest is for a busy machine."""
+_STOPPED_WITHIN_S = 1.0
+
+
+async def pause(victim: Victim, pid: int, pause_s: float, ledger: Ledger) -> None:
+    """Stop a worker for a moment. That explains nothing: whoever waits gets his reply later."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        ledger.fault("workers stopped for a moment", f"{victim.name} {pid}")
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def kill(victim: Victim, pid: int, ledger: Ledger) -> float:
+    """Kill a worker, note which connections it held, and return how long it took until another one was there, in s."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        # Stopped, it can accept nothing more, so what it holds now is what dies with it; nothing here awaits meanwhile.
+        processes.wait_until(lambda: processes.state(pid) == "stopped", _STOPPED_WITHIN_S, every_s=0.0005)
+        _mark(victim, socket_inodes(pid))
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        ledger.find(f"{victim.name}: worker {pid} has ended by itself")
+        return 0.0
+    ledger.fault("workers killed", f"{victim.name} {pid}")
+    began_s = time.monotonic()
+    if not await victim.wait_replaced(pid, REPLACED_WITHIN_S):
+        ledger.find(f"{victim.name}: no other worker within {REPLACED_WITHIN_S:g} s after one was killed")
+    return time.monotonic() - began_s
+
+
+def _mark(victim: Victim, inodes: set[int]) -> None:
+    """Let the connections whose server's end is among these sockets know that their worker was killed."""
+    for carrier in victim.target.carriers:
+        with suppress(OSError):  # it has ended already
+            found = sock_diag.find(victim.target.endpoint, carrier.endpoint)
+            carrier.worker_killed = carrier.worker_killed or (found is not None and found.inode in inodes)

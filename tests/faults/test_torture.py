@@ -1,0 +1,95 @@
+"""Torture finds what is planted: a server with one fault of its own does not stand it, and is told why.
+
+The planted servers are in ``tests/torture_fakes``. One run takes all of the faults that torture injects beside the
+planted one, so what is told must not be hidden by any of these.
+"""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from harness.registry import ROOT, Implementation, find
+from harness.report.torture import render
+from harness.torture.client import PATIENCE_S
+from harness.torture.command import Request, torture
+from harness.torture.outcome import MEMORY_BOUND_BYTES, Tortured
+
+Torture = Callable[..., Tortured]
+SEED = 11
+
+
+@pytest.fixture
+def tortured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Torture]:
+    """Give what tortures a planted server for some seconds; what it keeps is removed in the end."""
+    monkeypatch.chdir(ROOT)
+    done: list[Tortured] = []
+
+    def run(name: str, duration_s: float = 3.0, patience_s: float = PATIENCE_S) -> Tortured:
+        command = shlex.join([sys.executable, "-m", f"tests.torture_fakes.{name}"])
+        [fake] = find("none", [f"{name}={command}"])
+        done.append(_run(fake, duration_s, patience_s))
+        return done[-1]
+
+    yield run
+    for one in done:
+        shutil.rmtree(one.ledger.folder, ignore_errors=True)
+
+
+def _run(implementation: Implementation, duration_s: float, patience_s: float = PATIENCE_S) -> Tortured:
+    request = Request(implementation=implementation, duration_s=duration_s, workers=2, seed=SEED, patience_s=patience_s)
+    return torture(request, Console(file=StringIO()))
+
+
+def test_every_fault_at_once_on_a_loaded_server__nothing_is_lost_or_leaked(impl: Implementation) -> None:
+    stood = _run(impl, 4.0)
+    text = render(stood)
+    assert stood.stood, text
+    assert "Nothing was lost." in text
+    assert stood.ledger.replies.total() > 100, text
+    assert stood.ledger.faults["workers killed"], text
+    assert stood.ledger.faults["deaths of a backend"], text
+    assert not stood.ledger.folder.exists()
+
+
+def test_a_proxy_loses_a_byte_now_and_then__torture_shows_the_requests(tortured: Torture) -> None:
+    found = tortured("loses_a_byte", patience_s=4.0)
+    assert not found.stood
+    assert {text.partition(" ")[0] for text in found.ledger.unexplained} <= {"proxy", "proxy-keepalive"}
+    assert found.ledger.unexplained
+    assert (found.ledger.folder / "unexplained.jsonl").exists()
+
+
+def test_a_proxy_mixes_up_replies__torture_shows_the_wrong_bytes(tortured: Torture) -> None:
+    found = tortured("mixes_replies")
+    assert any("wrong bytes" in text for text in found.ledger.unexplained), render(found)
+
+
+def test_a_server_keeps_descriptors_of_connections_that_were_reset__torture_counts_them(tortured: Torture) -> None:
+    found = tortured("leaks_on_reset")
+    leaked = {one.server: one.leaked for one in found.growth}
+    assert leaked["server"] > 0
+    assert leaked["proxy"] == 0
+    assert not found.stood
+
+
+def test_a_server_drops_connections_under_load__torture_shows_the_requests(tortured: Torture) -> None:
+    found = tortured("drops_silently")
+    assert found.ledger.unexplained
+    assert all(text.startswith("server ") for text in found.ledger.unexplained), render(found)
+
+
+def test_a_server_keeps_memory_of_each_request__torture_tells_the_growth(tortured: Torture) -> None:
+    found = tortured("keeps_what_it_read")
+    assert max(one.uss_bytes for one in found.growth) > MEMORY_BOUND_BYTES, render(found)
+    assert not found.stood
+
+
+def test_a_worker_ends_by_itself_beside_those_that_are_killed__torture_tells_them_apart(tortured: Torture) -> None:
+    found = tortured("dies_now_and_then")
+    assert any("by itself" in text for text in found.ledger.findings), render(found)
+    assert found.ledger.unexplained
