@@ -14,6 +14,9 @@ from harness.testbed import Host, Testbed
 from harness.worker_statistics import AcceptedConnections
 
 BACKEND = "backend"
+_NEVER_S = "86400"
+_USUAL_CONNECTIONS, _SPARE_CONNECTIONS = 65_536, 1_000
+"""What the contract gives a worker where nothing else is asked for; room for connections that are ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
     with ExitStack() as stack:
         stack.callback(lineage.end_strays)
         backend = None
-        flags = ["-v", *(["-k"] if cell.workload == "keepalive" else [])]
+        flags = ["-v", *(["-k"] if cell.workload == "keepalive" else []), *_limits(cell)]
         if cell.backend_cpus:
             host = servers.testbed.backend
             server = stack.enter_context(_server(servers, host, servers.backend, BACKEND, cell.backend_cpus, ["-v"]))
@@ -86,6 +89,14 @@ def start(servers: Servers, cell: PlannedCell) -> Iterator[Block]:
         if cell.idle:
             _hold_idle(stack, block, cell, servers.testbed.client)
         yield block
+
+
+def _limits(cell: PlannedCell) -> list[str]:
+    """Let a server hold the idle connections of a cell for a block's time, beside those under load."""
+    if not cell.idle:
+        return []
+    connections = max(_USUAL_CONNECTIONS, cell.idle + cell.concurrency + _SPARE_CONNECTIONS)
+    return ["--idle-timeout", _NEVER_S, "--max-connections", str(connections)]
 
 
 def _hold_idle(stack: ExitStack, block: Block, cell: PlannedCell, client: Host) -> None:

@@ -97,6 +97,16 @@ def test_where_connections_are_not_kept_nothing_is_sent_on_them(workload: Worklo
     assert asked(tmp_path, REFERENCE.name) <= 2
 
 
+@pytest.mark.parametrize(("count", "most"), [(30, 65_536), (80_000, 81_005)])
+def test_a_server_that_is_to_hold_them_is_told_not_to_end_them(
+    count: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block, "_hold_idle", lambda *_: None)
+    with serving(REFERENCE, cell("short", count), tmp_path) as up:
+        command = " ".join(up.contestants[0].server.command)
+    assert f"--idle-timeout 86400 --max-connections {most}" in command
+
+
 @pytest.mark.parametrize(("name", "workload"), [("nginx", "keepalive"), ("haproxy", "proxy")])
 def test_peers_hold_them_too(name: str, workload: Workload, tmp_path: Path, tool: Callable[[str, str], str]) -> None:
     tool(name, PEERS[name].package)

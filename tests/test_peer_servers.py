@@ -2,7 +2,9 @@
 
 import json
 import os
+import pwd
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,6 +77,10 @@ def test_one_that_is_not_installed_is_told_with_its_package(
         ("nginx", ["-x", "127.0.0.1:1"], "-x: nginx takes no part as a proxy"),
         ("haproxy", ["-w", "1"], "-x: haproxy takes part as a proxy alone"),
         ("haproxy", ["-x", "host.invalid:80"], "host.invalid:80"),
+        ("nginx", ["--idle-timeout", "0"], "'0'"),
+        ("nginx", ["--max-connections", "0"], "'0'"),
+        ("nginx", ["--grace", "soon"], "'soon'"),
+        ("haproxy", ["--user", "no-such-user", "-x", "127.0.0.1:9"], "--user no-such-user: there is no such user"),
     ],
 )
 @pytest.mark.usefixtures("installed")
@@ -134,6 +140,36 @@ def test_each_thread_of_haproxy_is_bound_to_its_cpu(workers: int, tmp_path: Path
             return sorted(found) == [[cpu] for cpu in cpus]
 
         assert processes.wait_until(bound, ENDS_WITHIN_S)
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.usefixtures("installed")
+def test_a_peer_obeys_the_limits_that_it_can(name: str, tmp_path: Path) -> None:
+    [peer] = find(name)
+    flags = ["-w", "1", "--idle-timeout", "0.2", "--max-connections", "2", "--grace", "0", "--backend-rest", "0.5"]
+    flags += ["-x", "127.0.0.1:9"] if name == "haproxy" else []
+    with ports.reserve("127.0.0.1") as address, Server(peer, flags, [address], tmp_path, name) as server:
+        server.wait_listening()
+        with socket.create_connection(ports.split(address)) as client:
+            client.settimeout(ENDS_WITHIN_S)
+            assert client.recv(1) == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.usefixtures("installed")
+def test_the_workers_of_a_peer_run_as_another_user(name: str, tmp_path: Path) -> None:
+    [peer] = find(name)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    flags = ["-w", "1", "--user", "nobody", *(["-x", "127.0.0.1:9"] if name == "haproxy" else [])]
+    with ports.reserve("127.0.0.1") as address, Server(peer, flags, [address], tmp_path, name) as server:
+        server.wait_listening()
+
+        def run_as_nobody() -> bool:
+            pids = server.worker_pids() or [server.pid]
+            return {os.stat(f"/proc/{pid}").st_uid for pid in pids} == {nobody}  # noqa: PTH116  no path
+
+        assert processes.wait_until(run_as_nobody, ENDS_WITHIN_S)
 
 
 @pytest.mark.parametrize("killed", ["its master", "the harness"])

@@ -153,12 +153,12 @@ def _start(stack: ExitStack, setting: Setting) -> _Subject:
     """Start the server, and make sure that it answers. Raises OSError and ServerFailed."""
     host, client_host = setting.testbed.server, setting.testbed.client
     wire = Wire(setting.testbed, with_backend=setting.is_proxy)
-    flags = ["-w", "1", "-c", str(setting.cell.server_cpus[0])]
+    # No time limit runs out meanwhile, as each that does costs the server a poll.
+    flags = ["-w", "1", "-c", str(setting.cell.server_cpus[0]), "--idle-timeout", _NEVER_S]
     if setting.cell.workload == "keepalive":
         flags.append("-k")
     if setting.is_proxy:
         backend = _listener(stack, setting.testbed.backend)
-        # No time limit runs out meanwhile, as each that does costs the server a poll.
         limits = ["--connect-timeout", _NEVER_S, "--reply-timeout", _NEVER_S]
         flags += ["-x", ports.join(*backend.getsockname()), *limits]
     server = Server(

@@ -1,7 +1,9 @@
 """The flags of CONTRACT.md, as a peer takes them; ``impls``, where those of our own are, the harness never imports."""
 
 import argparse
+import grp
 import os
+import pwd
 import resource
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from harness.peers.peer import Peer
 BACKLOG = 8192
 EXIT_BAD_INPUT = 2
 _MOST_WORKERS = 4096
+_MOST_CONNECTIONS = 1_000_000
 _LEAST_SECONDS, _MOST_SECONDS = 0.01, 86400
 
 
@@ -35,6 +38,11 @@ class Flags:
     log_file: Path
     connect_timeout_s: float
     reply_timeout_s: float
+    idle_timeout_s: float
+    max_connections: int
+    """Of each worker."""
+    user: "User | None"
+    """Whom the workers run as; None: whoever started them."""
     descriptors: int
     """How many files it may have open; the soft limit is raised to it."""
 
@@ -54,11 +62,22 @@ def parse(peer: Peer, argv: Sequence[str]) -> Flags:
         log_file=given.log_file,
         connect_timeout_s=given.connect_timeout,
         reply_timeout_s=given.reply_timeout,
+        idle_timeout_s=given.idle_timeout,
+        max_connections=given.max_connections,
+        user=_user(given.user),
         descriptors=_raise_limit(),
     )
     _check_mode(peer, flags)
     _check_log(flags.log_file)
     return flags
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user, with his group, by name."""
+
+    name: str
+    group: str
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -85,6 +104,11 @@ def _parser(peer: Peer) -> argparse.ArgumentParser:
     add("-d", "--debug", action="store_true", help=without_effect)
     add("--connect-timeout", metavar="SECONDS", type=_seconds, default=3.0, help="(default: %(default)g)")
     add("--reply-timeout", metavar="SECONDS", type=_seconds, default=30.0, help="(default: %(default)g)")
+    add("--idle-timeout", metavar="SECONDS", type=_seconds, default=60.0, help="(default: %(default)g)")
+    add("--max-connections", metavar="N", type=_connections, default=65536, help="a worker (default: %(default)s)")
+    for flag in ("--grace", "--backend-rest"):
+        add(flag, metavar="SECONDS", type=_seconds_or_none, help=without_effect)
+    add("--user", metavar="NAME", help="run the workers as this user (default: as started)")
     add("--lean", action="store_true", help="the options it has for fewer packets a connection")
     add("--version", action="store_true", help="say which version runs")
     return parser
@@ -125,6 +149,22 @@ def _resolved(flag: str, text: str) -> str:
     return ports.join(str(found[0]), port)
 
 
+def _user(name: str | None) -> User | None:
+    """Find out now whether the workers can run as a user; None where they do so anyway. Raises BadInput."""
+    if name is None:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+        user = User(name, grp.getgrgid(entry.pw_gid).gr_name)
+    except (KeyError, ValueError):  # ValueError: a name with a zero byte
+        raise BadInput(f"--user {name}: there is no such user; give one that 'getent passwd' shows") from None
+    if entry.pw_uid == os.geteuid():
+        return None
+    if os.geteuid():
+        raise BadInput(f"--user {name}: only root may become another user; start it as root, or as {name}")
+    return user
+
+
 def _raise_limit() -> int:
     """Let this process, and what it becomes, have as many files open as the kernel lets this user have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -157,13 +197,25 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _connections(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_CONNECTIONS)) and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections from 1 to {_MOST_CONNECTIONS}")
+    return min(int(text), _MOST_CONNECTIONS)
+
+
 def _seconds(text: str) -> float:
+    return _duration(text, _LEAST_SECONDS)
+
+
+def _seconds_or_none(text: str) -> float:
+    return _duration(text, 0.0)
+
+
+def _duration(text: str, least_s: float) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds from {_LEAST_SECONDS} to {_MOST_SECONDS}"
-        )
+        value = -1.0
+    if not least_s <= value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {least_s:g} to {_MOST_SECONDS}")
     return value

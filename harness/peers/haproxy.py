@@ -21,10 +21,7 @@ from pathlib import Path
 from harness.peers.flags import BACKLOG, Flags
 from harness.peers.program import run
 
-_CONNECTIONS = 81_000
-"""More than a run can have, idle ones and others together."""
 _SPARE_DESCRIPTORS = 256
-_IDLE_MS = 86_400_000
 _MS_PER_S = 1000
 
 
@@ -46,19 +43,20 @@ def configure(flags: Flags) -> str:
     bound = 1 < threads == len({*flags.cpus})
     pinned = f"\n  cpu-map auto:1/1-{threads} {' '.join(map(str, flags.cpus))}" * bound
     # Two descriptors a connection.
-    connections = min(_CONNECTIONS, (flags.descriptors - _SPARE_DESCRIPTORS) // 2)
+    connections = min(flags.max_connections * threads, (flags.descriptors - _SPARE_DESCRIPTORS) // 2)
+    user = f"\n  user {flags.user.name}\n  group {flags.user.group}" if flags.user else ""
     defer = " defer-accept" * flags.lean
     listen = "\n".join(f"  bind {address} backlog {BACKLOG}{defer}" for address in flags.listen)
     backends = "\n".join(f"  server backend-{i} {address}" for i, address in enumerate(flags.backends))
     smart = "\n  option tcp-smart-accept\n  option tcp-smart-connect" * flags.lean
     return f"""global
   nbthread {threads}{pinned}
-  maxconn {connections}
+  maxconn {connections}{user}
 defaults
   mode tcp
   maxconn {connections}
   timeout connect {flags.connect_timeout_s * _MS_PER_S:.0f}ms
-  timeout client {_IDLE_MS}ms
+  timeout client {flags.idle_timeout_s * _MS_PER_S:.0f}ms
   timeout server {flags.reply_timeout_s * _MS_PER_S:.0f}ms{smart}
 listen relay
 {listen}

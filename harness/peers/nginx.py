@@ -26,8 +26,9 @@ from harness.peers.program import run
 
 _BODY = "<html><body><h1>200 OK</h1><p>nginx answering</p></body></html>"
 """As long as that of our own servers."""
-_CONNECTIONS = 81_000
-"""More than a run can have, idle ones and others together."""
+_OWN_CONNECTIONS = 16
+"""What a worker has beside those of clients counts as well: its listeners, and its channel to the master."""
+_MS_PER_S = 1000
 _SPARE_DESCRIPTORS = 64
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 """nginx makes a folder for each at start; the built-in places are root's."""
@@ -49,8 +50,10 @@ def configure(flags: Flags, folder: Path) -> str:
     reuseport = " reuseport" * (len(flags.cpus) > 1)
     listen = "\n".join(f"    listen {address} backlog={BACKLOG}{reuseport}{deferred};" for address in flags.listen)
     temporary = "\n".join(f"  {name}_temp_path {_quoted(folder / name)};" for name in _TEMPORARY)
-    connections = min(_CONNECTIONS, flags.descriptors - _SPARE_DESCRIPTORS)
-    user = "user root root;" if os.geteuid() == 0 else ""
+    connections = min(flags.max_connections + _OWN_CONNECTIONS, flags.descriptors - _SPARE_DESCRIPTORS)
+    as_started = "user root root;" if os.geteuid() == 0 else ""
+    user = f"user {flags.user.name} {flags.user.group};" if flags.user else as_started
+    idle = f"{flags.idle_timeout_s * _MS_PER_S:.0f}ms"
     return f"""{user}
 daemon off;
 worker_processes {len(flags.cpus)};
@@ -69,8 +72,9 @@ http {{
   server_tokens off;
   default_type text/html;
   tcp_nodelay on;
-  client_header_timeout 1h;
-  keepalive_timeout {"1h" if flags.keepalive else "0"};
+  client_header_timeout {idle};
+  send_timeout {idle};
+  keepalive_timeout {idle if flags.keepalive else "0"};
   keepalive_requests 1000000000;
   server {{
 {listen}
