@@ -23,6 +23,7 @@ from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
 from harness.peers import PEERS
 from harness.registry import find
+from harness.report import figures
 from harness.report import torture as torture_report
 from harness.report.figures import show
 from harness.schema import WORKLOADS, Client, Workload
@@ -41,6 +42,8 @@ PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
 TESTBEDS: tuple[Choice, ...] = get_args(Choice)
 MAX_RATE_RPS = 10_000_000
 SLICE_S = 0.05
+_LONGEST_ERROR = 4000
+"""Characters; one may list what there is to choose from."""
 
 
 def run() -> int:
@@ -52,7 +55,7 @@ def run() -> int:
         return int(cli.main(prog_name="harness", standalone_mode=False) or 0)
     except (BadInput, click.ClickException) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"harness: error: {' '.join(text.split())}", err=True)
+        click.echo(f"harness: error: {figures.printable(' '.join(text.split()), _LONGEST_ERROR)}", err=True)
         return EXIT_BAD_INPUT
     except click.Abort:
         raise KeyboardInterrupt from None

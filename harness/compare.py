@@ -144,7 +144,7 @@ def _carry_out(
     figures.show(output, f"All of it is in {folder.path}")
     if outcome != "complete":
         figures.show(output, again)
-    written &= _is_written(progress, lambda: results.write_json(folder.path / results.SUMMARY, summary))
+    written &= _is_written(progress, lambda: folder.write_summary(summary))
     if json_file:
         results.write_json(json_file, summary)
     return Result(summary, "broken off" if outcome == "complete" and not written else outcome)

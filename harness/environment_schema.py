@@ -4,11 +4,14 @@ Every field has a default, so that files of version 1, which have fewer, are rea
 be read.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from harness.schema import Count
+from harness.schema import Count, CpuNumber
+
+SinceStart = Annotated[int, msgspec.Meta(ge=0)]
+"""Nanoseconds, without a bound: a thousand CPUs have more in some months than 64 bits hold."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +29,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str | None = None
     cpu_model: str | None = None
     cpus_online: Count | None = None
-    cpus_allowed: tuple[Count, ...] = ()
+    cpus_allowed: tuple[CpuNumber, ...] = ()
     """Those that the run could use."""
     governor: str | None = None
     """Of all CPUs together, such as ``performance`` or ``performance (CPU 0-3), powersave (CPU 4-7)``."""
@@ -52,9 +55,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether files had been changed since the commit."""
     load_average: tuple[float, ...] = ()
     """Of the last minute, five and fifteen."""
-    cpu_time_ns: Count | None = None
+    cpu_time_ns: SinceStart | None = None
     """Time of all CPUs since the machine was started, busy or not, from 10 ms ticks."""
-    cpu_steal_ns: Count | None = None
+    cpu_steal_ns: SinceStart | None = None
     """The part of it that the host gave to others."""
 
     @property

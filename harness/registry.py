@@ -91,13 +91,18 @@ def _find_named(names: str) -> list[Implementation]:
     return found
 
 
+def is_name(text: str) -> bool:
+    """Tell whether an implementation may be called this: files are named after it."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _lean(plain: Implementation) -> Implementation:
     return replace(plain, name=plain.name + LEAN, argv=(*plain.argv, "--lean"))
 
 
 def _external(text: str) -> Implementation:
     name, equals, command = text.partition("=")
-    if not equals or not _NAME.fullmatch(name):
+    if not equals or not is_name(name):
         raise BadInput(f"--external {text!r}: give NAME='COMMAND', the name in letters, digits, '_', '.' and '-'")
     try:
         argv = shlex.split(command)

@@ -18,15 +18,19 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from harness import histogram_log
+from harness import histogram_log, plain_file, strict_json
 from harness.analysis.latency import LatencyHistogram
 from harness.environment_schema import Environment
 from harness.errors import BadInput
-from harness.schema import SCHEMA, Plan, PlannedCell, Schedule, Slice, Summary
+from harness.schema import SCHEMA, Count, Plan, PlannedCell, Schedule, Slice, Summary
 
 PLAN, ENVIRONMENT, SLICES = "plan.json", "environment.json", "slices.jsonl"
 HISTOGRAMS, SUMMARY = "histograms.hlog", "summary.json"
 ENVIRONMENT_AFTER = "environment-after.json"
+_LARGEST_BYTES = 16 * 2**20
+_LONGEST_LINE_BYTES = 4 * 2**20
+"""A slice on thousands of CPUs is about a megabyte."""
+_RIGHT = "it must be as harness compare wrote it"
 
 T = TypeVar("T")
 
@@ -73,7 +77,7 @@ class RunFolder:
     def write_plan(self, plan: Plan) -> None:
         """Replace the plan, such as when conformance is known."""
         self._plan = plan
-        write_json(self.path / PLAN, plan)
+        _replace(self.path / PLAN, plan)
 
     def write_schedule(self, cell: PlannedCell, schedule: Schedule) -> None:
         """Store how a cell is measured."""
@@ -84,11 +88,15 @@ class RunFolder:
 
     def write_environment(self, environment: Environment) -> None:
         """Store what the run is measured on."""
-        write_json(self.path / ENVIRONMENT, environment)
+        _replace(self.path / ENVIRONMENT, environment)
 
     def write_environment_after(self, environment: Environment) -> None:
         """Store what the run was measured on, as it is when nothing is left to measure."""
-        write_json(self.path / ENVIRONMENT_AFTER, environment)
+        _replace(self.path / ENVIRONMENT_AFTER, environment)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Store what is claimed of the run."""
+        _replace(self.path / SUMMARY, summary)
 
     def append_slice(self, piece: Slice) -> None:
         """Store a slice: it is safe from this process's death when this returns."""
@@ -136,15 +144,19 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> StoredRun:
-    """Read a run's folder. A last line that was cut off is left out, and a note says so."""
+    """Read a run's folder. A last line that was cut off is left out, and a note says so.
+
+    Whatever the files hold, it raises nothing but BadInput, and takes memory in proportion to what it returns.
+    """
     if not path.is_dir():
-        raise BadInput(f"{path}: not a folder of results")
+        raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
     plan = _read_json(path / PLAN, Plan)
     notes: list[str] = []
-    slices = tuple(_read_lines(path / SLICES, msgspec.json.Decoder(Slice).decode, notes))
+    decoder = msgspec.json.Decoder(Slice)
+    slices = tuple(_read_lines(path / SLICES, lambda line: strict_json.decode(line, decoder), notes))
     _check_known(path / SLICES, plan, slices)
     histograms: dict[histogram_log.Key, LatencyHistogram] = {}
-    for found in _read_lines(path / HISTOGRAMS, histogram_log.parse, notes):
+    for found in _read_lines(path / HISTOGRAMS, lambda line: histogram_log.parse(line.decode()), notes):
         if found is not None:
             key, histogram = found
             histograms.setdefault(key, LatencyHistogram()).merge(histogram)
@@ -182,21 +194,29 @@ def write_json(path: Path, value: object) -> None:
 
     What is there and no plain file is appended to, not replaced: a pipe, a device, or a link such as /dev/stdout.
     """
-    data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    if _is_replaced(path):
+        _replace(path, value)
+        return
+    with _named(path, "written"), path.open("ab") as file:
+        file.write(_indented(value))
+
+
+def _replace(path: Path, value: object) -> None:
+    """Write a file as a whole. A link is replaced, too: what it leads to is another run's, or nobody's of ours."""
     with _named(path, "written"):
-        if not _is_replaced(path):
-            with path.open("ab") as file:
-                file.write(data)
-            return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                file.write(_indented(value))
                 os.fchmod(file.fileno(), 0o644)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink()
             raise
+
+
+def _indented(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def check_writable(path: Path) -> None:
@@ -224,46 +244,43 @@ def _made(path: Path) -> bool:
 
 def _read_json(path: Path, kind: type[T]) -> T:
     with _named(path, "read"):
-        data = path.read_bytes()
+        data = plain_file.read(path, _LARGEST_BYTES)
     try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {_too_new(data) or error}") from None
+        return strict_json.decode(data, msgspec.json.Decoder(kind))
+    except ValueError as error:
+        raise BadInput(f"{path}: {_too_new(data) or f'{error}; {_RIGHT}'}") from None
 
 
 def _read_optional(path: Path, kind: type[T]) -> T | None:
-    return _read_json(path, kind) if path.exists() else None
+    return _read_json(path, kind) if os.path.lexists(path) else None
 
 
 class _Versioned(msgspec.Struct):
-    schema: int = 1
+    schema: Count = 1
 
 
 def _too_new(data: bytes) -> str:
     """Say of a file that cannot be read that a later version wrote it; an empty text when that is not why."""
     try:
-        version = msgspec.json.decode(data, type=_Versioned).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        version = strict_json.decode(data, msgspec.json.Decoder(_Versioned)).schema
+    except ValueError:
         return ""
     if version <= SCHEMA:
         return ""
     return f"has schema {version}, but this version of percore reads schemas 1 to {SCHEMA}; a later one is needed"
 
 
-def _read_lines(path: Path, decode: Callable[[str], T], notes: list[str]) -> Iterator[T]:
+def _read_lines(path: Path, decode: Callable[[bytes], T], notes: list[str]) -> Iterator[T]:
+    """Read line by line; one without its end is left out even where it can be read: to go on with a run drops it."""
     with _named(path, "read"):
-        data = path.read_bytes()
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        is_cut_off = number == len(lines)
-        if is_cut_off and not line:
-            return
-        try:
-            yield decode(line.decode())
-        except (msgspec.DecodeError, ValueError) as error:
-            if not is_cut_off:
-                raise BadInput(f"{path}, line {number}: {error}") from None
-            notes.append(f"{path}: the last line is cut off and left out")
+        for line in plain_file.lines(path, _LONGEST_LINE_BYTES):
+            if not line.is_whole:
+                notes.append(f"{path}: the last line is cut off and left out")
+                return
+            try:
+                yield decode(line.data)
+            except ValueError as error:
+                raise BadInput(f"{path}, line {line.number}: {error}; {_RIGHT}") from None
 
 
 def _check_known(path: Path, plan: Plan, slices: tuple[Slice, ...]) -> None:

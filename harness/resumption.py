@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.environment_schema import Environment
 from harness.errors import BadInput
 from harness.peers import PEERS
-from harness.registry import LEAN, ROOT, Implementation, find, own
+from harness.registry import LEAN, ROOT, Implementation, find, is_name, own
 from harness.schema import SCHEMA, Plan
 
 _NEW = "begin a new run"
@@ -26,6 +26,10 @@ def implementations(plan: Plan, run: Path) -> list[Implementation]:
     found = []
     for planned in plan.implementations:
         name = planned.name.removesuffix(LEAN)
+        if not is_name(name):
+            raise BadInput(
+                f"--resume {run}: {planned.name!r} in its plan is no name that harness compare takes; {_NEW}"
+            )
         if planned.argv[1:3] not in {("-m", f"impls.{name}"), ("-m", f"harness.peers.{name}")}:
             if shutil.which(planned.argv[0]) is None:
                 raise BadInput(

@@ -28,10 +28,18 @@ NO_LOCAL_PORT: Final = "no local port"
 
 Workload = Literal["short", "keepalive", "proxy"]
 WORKLOADS: Final[tuple[Workload, ...]] = get_args(Workload)
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0)]
+LARGEST: Final = 2**53
+"""Up to here a floating-point number holds every whole one, so any reader of JSON gets what was written; in nanoseconds
+it is a hundred days."""
+LARGEST_CPU: Final = 2**16 - 1
+"""Linux numbers 8192 CPUs at most (NR_CPUS)."""
+MOST_FIGURES: Final = 10_000
+"""A plan has no more cells, times implementations."""
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+CpuNumber = Annotated[int, Meta(ge=0, le=LARGEST_CPU)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+Share = Annotated[float, Meta(ge=0, le=1e9)]
 Client = Literal["builtin", "ab", "wrk"]
 TestbedName = Literal["loopback", "netns"]
 Phase = Literal["load", "fixed-rate", "without-idle"]
@@ -99,11 +107,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 class PlannedCell(Cell, frozen=True, kw_only=True):
     """A cell with the CPUs that its processes are bound to."""
 
-    server_cpus: tuple[Count, ...] = ()
+    server_cpus: tuple[CpuNumber, ...] = ()
     """Worker i of a server runs on the i-th of these."""
-    generator_cpus: tuple[Count, ...] = ()
+    generator_cpus: tuple[CpuNumber, ...] = ()
     """Generator i runs on the i-th of these."""
-    backend_cpus: tuple[Count, ...] = ()
+    backend_cpus: tuple[CpuNumber, ...] = ()
     """One worker of the backend on each; empty without a backend."""
     schedule: Schedule | None = None
     """Null until the cell begins."""
@@ -129,7 +137,7 @@ class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation of a run, and whether it kept the contract."""
 
     name: str
-    argv: tuple[str, ...]
+    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
     version: str = ""
     """What its ``--version`` prints."""
     conformant: bool = False
@@ -175,6 +183,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("two implementations have the same name")
         if self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the implementations")
+        if len(self.cells) * len(names) > MOST_FIGURES:
+            raise ValueError(f"it has more than {MOST_FIGURES} figures: cells, times implementations")
         if len({cell.key for cell in self.cells}) != len(self.cells):
             raise ValueError("a cell stands there twice")
         if not all(self.taking_part(cell) for cell in self.cells):
@@ -193,7 +203,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class CpuUse(msgspec.Struct, frozen=True, kw_only=True):
     """What one CPU did during a slice. The split is in 10 ms ticks: only sums over many slices mean something."""
 
-    cpu: Count
+    cpu: CpuNumber
     span_ns: Count
     """How long it was watched: the slice and a little more."""
     busy_ns: Count

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _MOST_BYTES = 1_048_576
 """Of a call: what prints more gets its figures later."""
-_LINE = re.compile(rb"worker (\d+) cpu \d+ requests \d+ accepted (\d+) ")
+_LINE = re.compile(rb"worker (\d{1,9}) cpu \d+ requests \d+ accepted (\d{1,15}) ")
 
 
 class AcceptedConnections:

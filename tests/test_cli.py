@@ -130,8 +130,11 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(harness: Command, tmp_p
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+NO_RUN = "harness: error: /nosuch: not a folder of results; name the folder of one run, which has a plan.json in it\n"
+
+
 def test_what_is_no_run_is_not_gone_on_with(harness: Command) -> None:
-    assert harness("compare", "--resume", "/nosuch") == (2, "", "harness: error: /nosuch: not a folder of results\n")
+    assert harness("compare", "--resume", "/nosuch") == (2, "", NO_RUN)
 
 
 def test_no_command_shows_where_to_begin(harness: Command) -> None:

@@ -94,6 +94,7 @@ def _steal(before: Environment, after: Environment) -> Iterator[str]:
     if None in times:
         return
     time_before, time_after, steal_before, steal_after = (time or 0 for time in times)
-    share = (steal_after - steal_before) / max(1, time_after - time_before)
+    passed, stolen = max(1, time_after - time_before), steal_after - steal_before
+    share = min(stolen, passed) / passed
     if share > STEAL_SHARE:
         yield f"steal: the host gave {share:.1%} of the CPU time during the run to others".replace("%", " %")

@@ -22,6 +22,12 @@ WHOLE: Final = "latency"
 
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _NS_PER_US = 1000.0
+_HEADER_BYTES = 8
+"""A cookie and a length stand before what is compressed."""
+_MOST_BYTES = 2**20
+"""Of the counters, before they are compressed: there are 33,792 with 9 bytes at most."""
+_LARGEST_COUNT = 2**40
+"""A million replies a second for twelve days; sums of millions of such lines stay within 64 bits."""
 
 
 class LatencyHistogram:
@@ -69,14 +75,18 @@ class LatencyHistogram:
     def decode(cls, text: str) -> Self:
         """Read what ``encode`` wrote; raises ValueError for anything else."""
         try:
+            _check_size(text)
             payload = HdrHistogramEncoder.decode(text)
             header = payload.payload
             found = (header.lowest_trackable_value, header.highest_trackable_value, header.significant_figures)
             if found != (1, LONGEST_NS, DIGITS):
                 raise ValueError(f"range and digits are {found}, not {(1, LONGEST_NS, DIGITS)}")
-            return cls(HdrHistogram(*found, hdr_payload=payload))
-        except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error, IndexError) as error:
-            raise ValueError(f"not an HdrHistogram: {error}") from None
+            decoded = cls(HdrHistogram(*found, hdr_payload=payload))
+        except (HdrCookieException, HdrLengthException, zlib.error, IndexError, OverflowError) as error:
+            raise ValueError(f"not an HdrHistogram: {error or 'another kind of data'}") from None
+        if decoded.counts.max() > _LARGEST_COUNT:
+            raise ValueError(f"not an HdrHistogram of ours: a count is above {_LARGEST_COUNT}")
+        return decoded
 
     def _slots(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the index of each value's counter: HdrHistogram's own arithmetic, on arrays."""
@@ -93,3 +103,12 @@ class LatencyHistogram:
         used = np.flatnonzero(self.counts)
         if len(used):
             self._histogram.set_internal_tacking_values(int(used[0]), int(used[-1]), int(self.counts.sum()))
+
+
+def _check_size(text: str) -> None:
+    """Refuse what would be large when decompressed: a megabyte of text can stand for a gigabyte. Raises ValueError."""
+    compressed = binascii.a2b_base64(text, strict_mode=True)[_HEADER_BYTES:]
+    opened = zlib.decompressobj()
+    opened.decompress(compressed, _MOST_BYTES)
+    if opened.unconsumed_tail or not opened.eof:
+        raise ValueError("not an HdrHistogram: cut off, or far larger than one")

@@ -15,6 +15,8 @@ NONE = "-"
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}%"
 _PLAIN_RATIO = 10.0
 _TWO_DIGITS = 10
+_LONGEST = 500
+"""Characters of a text from elsewhere that are shown; no name or reason of ours is near that."""
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -62,9 +64,15 @@ def load(cell: Cell) -> str:
     return f"{plural(cell.workers, 'worker')}, {plural(cell.concurrency, 'connection')}{idle}{rate}"
 
 
-def printable(text: str) -> str:
-    """Return text that is safe to print: control characters are escaped."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Return text in one line that is safe to print: what is no visible character is escaped, a long text shortened."""
+    half, left_out = longest // 2, len(text) - longest
+    shown = text if left_out <= 0 else f"{text[:half]}… ({left_out:,} characters left out) …{text[-half:]}"
+    return shown if shown.isprintable() else _visible(shown)
+
+
+def _visible(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def listing(parts: Sequence[str]) -> str:
@@ -85,5 +93,9 @@ def table(rows: Sequence[Sequence[object]], headers: Sequence[str], alignment: S
 
 
 def show(console: Console, text: str) -> None:
-    """Print a text as it is: nothing in it is markup, and no line is broken."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print a text as it is: nothing in it is markup, no line is broken, and nothing but its lines moves the cursor.
+
+    Control characters, and those that turn the direction of writing, are escaped here too, whoever forgot it.
+    """
+    safe = "\n".join(line if line.isprintable() else _visible(line) for line in text.split("\n"))
+    console.print(safe, highlight=False, markup=False, soft_wrap=True)
