@@ -76,8 +76,8 @@ class Call:
 class Backend:
     """Accepts connections and sorts them by the word that their request begins with."""
 
-    def __init__(self, hosts: Iterable[str]) -> None:
-        """Listen on one port of all ``hosts``, which are IP addresses of this machine."""
+    def __init__(self, hosts: Iterable[str], port: int = 0) -> None:
+        """Listen on one port of all ``hosts``, which are IP addresses of this machine; 0 stands for a free one."""
         self._calls: dict[bytes, Call] = {}
         self._begun: dict[socket.socket, tuple[sock_diag.Endpoint, bytes]] = {}
         self.connections = 0
@@ -86,7 +86,6 @@ class Backend:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._listeners: list[socket.socket] = []
-        port = 0
         for host in hosts:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listener = socket.socket(family, socket.SOCK_STREAM)

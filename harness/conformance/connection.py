@@ -175,6 +175,11 @@ class Connection:
 
         return processes.wait_until(taken, timeout_s, every_s=_LOOK_EVERY_S)
 
+    def is_left(self) -> bool:
+        """Tell whether no process has the other end open any more; what is left of it then is the kernel's alone."""
+        other_end = sock_diag.find(self.remote, self.local)
+        return other_end is None or other_end.inode == 0
+
     def unread(self) -> int:
         """Tell how many bytes have arrived that were not received yet."""
         return len(self._received) + self._count(termios.FIONREAD)

@@ -92,9 +92,9 @@ class Subject:
         """Prepare an exchange through the proxy with one of its backends."""
         return self._stack.enter_context(called(self.live_backends if backends is None else backends))
 
-    def backend(self, hosts: Sequence[str]) -> Backend:
+    def backend(self, hosts: Sequence[str], port: int = 0) -> Backend:
         """Run a further backend."""
-        return self._stack.enter_context(Backend(hosts))
+        return self._stack.enter_context(Backend(hosts, port))
 
     def reserve(self, host: str = LOOPBACK) -> str:
         """Reserve an address for the rest of the case; see ``ports.reserve``."""

@@ -3,7 +3,14 @@
 from impls import cpus
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROC-WORKERS", "PROC-PINNED", "PROC-OVERSUBSCRIBE", "PROC-ALL-SERVE", "STAT-VERBOSE"}
+REJECTED_BY = {
+    "PROC-WORKERS",
+    "PROC-PINNED",
+    "PROC-OVERSUBSCRIBE",
+    "PROC-ALL-SERVE",
+    "PROC-RESPAWN",
+    "STAT-VERBOSE",
+}
 
 
 def main() -> None:

@@ -15,11 +15,14 @@ from harness.conformance.cases import (
     replies,
     statistics,
     stopping,
+    supervision,
+    user,
 )
 
 CASES = (
     *processes.SECTION.cases,
     *stopping.SECTION.cases,
+    *supervision.SECTION.cases,
     *listening.SECTION.cases,
     *replies.SECTION.cases,
     *keep_alive.SECTION.cases,
@@ -32,4 +35,5 @@ CASES = (
     *statistics.SECTION.cases,
     *log_file.SECTION.cases,
     *command_line.SECTION.cases,
+    *user.SECTION.cases,
 )

@@ -17,7 +17,8 @@ SECTION = Section()
 _FLAGS = (
     *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--listen", "-x", "--backend"),
     *("-k", "--keepalive", "-o", "--log-file", "-v", "--verbose", "-d", "--debug"),
-    *("--connect-timeout", "--reply-timeout", "--help", "--version"),
+    *("--lean", "--connect-timeout", "--reply-timeout", "--idle-timeout", "--backend-rest"),
+    *("--max-connections", "--grace", "--user", "--help", "--version"),
 )
 _BAD_INPUT = 2
 """The exit status."""
@@ -101,6 +102,10 @@ _reject("CPU not allowed", lambda: ["-c", "99999"], "99999")
 _reject("no address", lambda: ["-a", "nonsense"], "nonsense")
 _reject("unknown flag", lambda: ["--no-such-flag"], "--no-such-flag")
 _reject("unknown host", lambda: ["-x", "no-such-host.invalid:80"], "no-such-host.invalid")
+_reject("no time", lambda: ["--idle-timeout", "0"], "--idle-timeout")
+_reject("no connection", lambda: ["--max-connections", "0"], "--max-connections")
+_reject("negative grace", lambda: ["--grace", "-1"], "--grace")
+_reject("unknown user", lambda: ["--user", "no-such-user"], "no-such-user")
 _reject("33 addresses", lambda: ["-a", *(f"127.0.0.1:{_FIRST_PORT + i}" for i in range(_MOST_ADDRESSES + 1))], "33")
 
 

@@ -1,13 +1,10 @@
 """Proxy mode: when an exchange ends, and who ends it."""
 
-from functools import partial
-
 from harness import processes
-from harness.conformance import sock_diag
 from harness.conformance.backend import reply_to_the_end, reply_with_length
 from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
 from harness.conformance.cases.proxy_relay import BEYOND_BYTES, reply_unread, room_on_the_way, serve
-from harness.conformance.connection import PATIENCE_S, Connection
+from harness.conformance.connection import PATIENCE_S
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
 
@@ -129,14 +126,9 @@ def client_gone(subject: Subject) -> None:
         client.reset()
         if not ended:
             backend.expect_gone("when the client has reset its own")
-        elif not processes.wait_until(partial(_closed_by_proxy, backend), PATIENCE_S):
+        elif not processes.wait_until(backend.is_left, PATIENCE_S):
             # Nothing more can be read after the end of the stream, so the kernel's table has to tell.
             raise ContractViolation(
                 "a closed backend connection when a client has ended its stream and then reset it",
                 f"an open one after {PATIENCE_S:g} s",
             )
-
-
-def _closed_by_proxy(backend: Connection) -> bool:
-    side = sock_diag.find(backend.remote, backend.local)
-    return side is None or side.inode == 0  # what is left of it is the kernel's alone
