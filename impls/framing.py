@@ -18,7 +18,7 @@ MAX_LENGTH_DIGITS = 18
 
 _UNTIL_END = sys.maxsize
 _FIELD = re.compile(
-    rb"\r\n(?:(transfer-encoding)[ \t]*:|content-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r))", re.IGNORECASE
+    rb"\r\n(?:(transfer-encoding)[ \t]*:|content-length[ \t]*:(.*?)(?=\r\n))", re.IGNORECASE | re.DOTALL
 )
 _OTHER_FIELDS = rb"(?:(?!(?i:content-length|transfer-encoding))[^\r]+\r\n)*?"
 _ONE_REPLY_HEAD = re.compile(
@@ -54,7 +54,8 @@ class ReplyFraming:
                     self._head = head
                     break
                 self._head = b""
-                if end < 0:
+                # A head that came at once is judged as one that came byte by byte.
+                if end < 0 or not _may_become_head(head[: end + 3]):
                     self._body_left = _UNTIL_END
                     break
                 data = head[end + 4 :]
@@ -91,7 +92,8 @@ def _body_length(head: bytes) -> int:
     if head[9:12] in (b"204", b"304"):
         return 0
     lengths = set()
-    for coded, length in _FIELD.findall(head):
+    for coded, value in _FIELD.findall(head):
+        length = value.strip(b" \t")
         if coded or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
             return _UNTIL_END
         lengths.add(int(length))
