@@ -15,6 +15,7 @@ from harness import compare as comparison
 from harness import conform as conformance
 from harness import crosscheck as cross
 from harness import plan, selftest, stored
+from harness import soak as soaks
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.analysis.stats import FEWEST_ROUNDS
 from harness.cost import command as costs
@@ -41,6 +42,7 @@ MAX_IDLE = 60_000
 PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
 TESTBEDS: tuple[Choice, ...] = get_args(Choice)
 MAX_RATE_RPS = 10_000_000
+MAX_SOAK = 10**9
 SLICE_S = 0.05
 _LONGEST_ERROR = 4000
 """Characters; one may list what there is to choose from."""
@@ -380,11 +382,13 @@ def torture_command(
     and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
     with the account so far.
     """
-    if bool(name) + len(externals) != 1:
+    found = find(name or "none", externals) if name or externals else []
+    if len(found) != 1:
         raise BadInput("torture: one program at a time; give --impl NAME or --external NAME='COMMAND'")
-    [implementation] = find(name or "none", externals)
+    if found[0].obligations is not None:
+        raise BadInput(f"--impl {name}: works in some ways only; torture is for what keeps the whole contract")
     request = tortures.Request(
-        implementation=implementation,
+        implementation=found[0],
         duration_s=duration_s,
         workers=workers[0],
         seed=secrets.randbits(32) if seed is None else seed,
@@ -394,3 +398,45 @@ def torture_command(
     if tortured.interrupted:
         return EXIT_INTERRUPTED
     return 0 if tortured.stood else EXIT_FAILED
+
+
+@cli.command("soak")
+@_implementations
+@click.option("--connections", type=Counts(MAX_SOAK, several=False), default="1000000", show_default=True,
+              help="How many for each implementation.")  # fmt: skip
+@click.option("--workload", type=click.Choice(WORKLOADS), default="short", show_default=True,
+              help="As with compare; on kept connections so many requests.")  # fmt: skip
+@click.option("--workers", type=Counts(4096, several=False), default="1", show_default=True,
+              help="Worker processes of each server.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
+              help="Connections at a time.")  # fmt: skip
+@click.option("--budget", type=Duration(1, 86400), default="15m", show_default=True,
+              help="The most time for each implementation; what is not done by then is broken off.")  # fmt: skip
+@_placement
+def soak_command(
+    impls: str,
+    externals: Sequence[str],
+    connections: Sequence[int],
+    workload: Workload,
+    workers: Sequence[int],
+    concurrency: int,
+    budget: float,
+    testbed: Choice,
+    cpus: Cpus,
+) -> int:
+    """Make very many short connections to each implementation, and tell whether its memory or descriptors grow.
+
+    Exit status: 0; 1 when a worker has more of either after the first tenth of the connections, beyond noise, or one
+    failed or was broken off; 2 for bad input.
+    """
+    request = soaks.Request(
+        implementations=find(impls, externals),
+        workload=workload,
+        connections=connections[0],
+        workers=workers[0],
+        concurrency=concurrency,
+        budget_s=budget,
+        testbed=testbed,
+        cpus=cpus,
+    )
+    return 0 if soaks.soak(request, OUTPUT, PROGRESS) else EXIT_FAILED

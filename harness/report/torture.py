@@ -45,7 +45,7 @@ def _requests(tortured: Tortured) -> str:
 
 def _resources(tortured: Tortured) -> str:
     rows = [
-        [one.server, f"{one.leaked:,}", f"{one.uss_bytes / _MB:+.2f}", f"{one.rss_bytes / _MB:+.2f}"]
+        [one.server, f"{one.leaked:,}", f"{one.allocated_bytes / _MB:+.2f}", f"{one.rss_bytes / _MB:+.2f}"]
         for one in tortured.growth
     ]
     headers = ["server", "descriptors leaked", "memory MB", "resident MB"]
@@ -68,7 +68,7 @@ def _sentence(tortured: Tortured) -> str:
         f"{ledger.requests.total():,} requests = {ledger.replies.total():,} replies + {ledger.explained.total():,} "
         f"explained + {len(ledger.unexplained):,} unexplained; leaked descriptors: {tortured.leaked:,}; "
         f"longest time to replace a worker: {replaced}; a process may have {MEMORY_BOUND_BYTES / _MB:.1f} MB more "
-        "memory of its own than when it was quiet after the warm-up."
+        "memory than when it was quiet after the warm-up."
     )
     if tortured.stood:
         return f"{balance} Nothing was lost."

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from harness.torture.ledger import Ledger
 
 MEMORY_BOUND_BYTES = 4 * 1024 * 1024
-"""How much more memory of its own a process may have in the end than when it was quiet before."""
+"""How much more memory a process may have allocated in the end, than when it was quiet before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Growth:
     leaked: int
     """Descriptors, of all its processes together."""
     rss_bytes: int
-    uss_bytes: int
+    allocated_bytes: int
 
 
 @dataclass(slots=True)
@@ -40,6 +40,6 @@ class Tortured:
     @property
     def stood(self) -> bool:
         """Whether nothing was lost, leaked or otherwise found."""
-        swollen = any(one.uss_bytes > MEMORY_BOUND_BYTES for one in self.growth)
+        swollen = any(one.allocated_bytes > MEMORY_BOUND_BYTES for one in self.growth)
         ledger = self.ledger
         return ledger.balanced and not (ledger.unexplained or ledger.findings or self.leaked or swollen)

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from harness import processes
+from harness.resources import Held, held, largest
 from harness.servers import Server
 from harness.torture.client import Target
 from harness.torture.outcome import Growth
-from harness.torture.resources import Held, held, largest
 
 QUIET_WITHIN_S = 20.0
 STILL_FOR_S = 4.0
@@ -64,14 +64,13 @@ class Victim:
         if self._warm is None or self._parent is None or self._fresh is None:
             raise RuntimeError("nothing was noted to compare with")
         await self._settled()
-        workers = [held(pid) for pid in self.server.worker_pids()]
-        parent = held(self.server.pid)
-        now = largest(workers)
+        workers, parent = [held(pid) for pid in self.server.worker_pids()], held(self.server.pid)
+        pairs = ((largest(workers), self._warm), (parent, self._parent))
         return Growth(
             server=self.name,
             leaked=sum(self._surplus(one) for one in workers) + _surplus(parent, self._parent),
-            rss_bytes=max(now.rss_bytes - self._warm.rss_bytes, parent.rss_bytes - self._parent.rss_bytes),
-            uss_bytes=max(now.uss_bytes - self._warm.uss_bytes, parent.uss_bytes - self._parent.uss_bytes),
+            rss_bytes=max(now.rss_bytes - before.rss_bytes for now, before in pairs),
+            allocated_bytes=max(now.allocated_bytes - before.allocated_bytes for now, before in pairs),
         )
 
     def _surpluses(self) -> list[int]:

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from harness import processes
 from harness.conformance import sock_diag
+from harness.resources import socket_inodes
 from harness.torture.ledger import Ledger
-from harness.torture.resources import socket_inodes
 from harness.torture.victim import Victim
 
 REPLACED_WITHIN_S = 3.0

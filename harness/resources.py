@@ -18,8 +18,14 @@ class Held:
     others: int
     """Descriptors of anything else."""
     rss_bytes: int
-    uss_bytes: int
-    """Memory that is in no other process; forked ones share much."""
+    allocated_bytes: int
+    """Anonymous memory. Pages that it shares with its parent until it writes to them count from the beginning, so that
+    writing to them is no growth, as it would be of its own memory alone (USS)."""
+
+    @property
+    def descriptors(self) -> int:
+        """All that are open."""
+        return self.sockets + self.others
 
 
 def held(pid: int) -> Held:
@@ -31,8 +37,7 @@ def held(pid: int) -> Held:
         raise ProcessLookupError(f"process {pid} has ended") from error
     sockets = sum(kind.startswith(_SOCKET) for kind in kinds)
     sizes = {name: int(size.split()[0]) for name, _, size in (line.partition(":") for line in memory.splitlines()[1:])}
-    private = sum(sizes[name] for name in ("Private_Clean", "Private_Dirty"))
-    return Held(sockets, len(kinds) - sockets, sizes["Rss"] * _KILO, private * _KILO)
+    return Held(sockets, len(kinds) - sockets, sizes["Rss"] * _KILO, sizes["Anonymous"] * _KILO)
 
 
 def socket_inodes(pid: int) -> set[int]:
@@ -47,7 +52,7 @@ def largest(several: Iterable[Held]) -> Held:
         max(one.sockets for one in found),
         max(one.others for one in found),
         max(one.rss_bytes for one in found),
-        max(one.uss_bytes for one in found),
+        max(one.allocated_bytes for one in found),
     )
 
 

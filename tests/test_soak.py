@@ -1,0 +1,74 @@
+"""The soak command on running servers: what grows is found, and what does not is told so."""
+
+import re
+import shlex
+import sys
+from io import StringIO
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from harness.registry import ROOT, Implementation, find
+from harness.schema import Workload
+from harness.soak import Request, soak
+from harness.testbed.placement import Cpus
+
+CONNECTIONS = 3_000
+
+
+def soaked(implementation: Implementation, workload: Workload, budget_s: float = 60.0) -> tuple[bool, str]:
+    """Run the command, and return whether all was well and what it printed."""
+    output, progress = StringIO(), Console(file=StringIO())
+    request = Request(
+        implementations=[implementation], workload=workload, connections=CONNECTIONS, workers=1, concurrency=20,
+        budget_s=budget_s, testbed="loopback", cpus=Cpus(),
+    )  # fmt: skip
+    kept = soak(request, Console(file=output, width=120), progress)
+    return kept, " ".join(output.getvalue().split())
+
+
+@pytest.fixture
+def planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Implementation:
+    """Return one of the servers in ``tests/torture_fakes``."""
+    monkeypatch.chdir(ROOT)
+    command = shlex.join([sys.executable, "-m", f"tests.torture_fakes.{request.param}"])
+    [fake] = find("none", [f"{request.param}={command}"])
+    return fake
+
+
+@pytest.mark.parametrize("workload", get_args(Workload))
+def test_the_reference_does_not_grow(workload: Workload) -> None:
+    [reference] = find("epoll_raw")
+    kept, text = soaked(reference, workload)
+    assert kept, text
+    assert "worker 0: does not grow" in text
+
+
+@pytest.mark.parametrize("planted", ["grows_slowly"], indirect=True)
+def test_a_server_that_keeps_a_kilobyte_a_connection_grows(planted: Implementation) -> None:
+    kept, text = soaked(planted, "short")
+    assert not kept
+    slope = re.search(r"worker 0: GROWS: \+([0-9.]+) bytes per thousand", text)
+    assert slope, text
+    assert 900_000 < float(slope[1]) < 1_400_000
+
+
+@pytest.mark.parametrize("planted", ["leaks_now_and_then"], indirect=True)
+def test_a_server_that_keeps_a_descriptor_now_and_then_grows(planted: Implementation) -> None:
+    kept, text = soaked(planted, "short")
+    assert not kept
+    assert "worker 0: GROWS" in text, text
+
+
+@pytest.mark.parametrize("planted", ["dies_now_and_then"], indirect=True)
+def test_a_server_whose_worker_ends_is_not_well(planted: Implementation) -> None:
+    kept, _ = soaked(planted, "short")
+    assert not kept
+
+
+def test_what_takes_too_long_is_broken_off() -> None:
+    [reference] = find("epoll_raw")
+    kept, text = soaked(reference, "short", budget_s=0.1)
+    assert not kept
+    assert "BROKEN OFF after" in text
