@@ -271,7 +271,10 @@ def _measure(
             Run(planned, by_name, backend, testbed, folder, progress, done).measure()
     except KeyboardInterrupt:
         return "interrupted"
-    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput, OSError) as failure:
+    except OSError as failure:
+        figures.show(console, f"harness: error: {failure.strerror or failure}")
+        return "broken off"
+    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput) as failure:
         figures.show(console, f"harness: error: {failure}")
         return "broken off"
     return "complete"

@@ -69,8 +69,8 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
             for cell in (hosts.place(request.cpus, one) for one in cells if one.workload in implementation.workloads):
                 try:
                     found = _compare(servers, cell, names, request, progress)
-                except (GeneratorFailed, ServerFailed, BackendEnded) as failure:
-                    show(progress, f"harness: error: {failure}")
+                except (GeneratorFailed, ServerFailed, BackendEnded, OSError) as failure:
+                    show(progress, f"harness: error: {getattr(failure, 'strerror', None) or failure}")
                     complete = False
                     continue
                 show(output, report.render(_title(implementation, cell, request.turns), found))

@@ -24,6 +24,9 @@ AT_A_TIME = 1_000
 ACCEPTED_WITHIN_S = 10.0
 HELD_WITHIN_S = WITHIN_S + 10.0
 """After how long a holder is given up: a slow server it tells of before."""
+TOLD_WITHIN_S = 10.0
+"""After how long it is given up when it has nothing to open."""
+_HELD = msgspec.msgpack.Decoder(Held)
 _MAY_CLOSE = 4
 """Descriptors of a server's connections to whoever found out that it answers, which it may not have closed yet."""
 
@@ -68,7 +71,7 @@ class IdleConnections:
 
     def _ask(self, count: int) -> Held:
         self._holder.send(Open(count))
-        return msgspec.msgpack.decode(self._holder.receive(HELD_WITHIN_S), type=Held)
+        return self._holder.receive(HELD_WITHIN_S if count else TOLD_WITHIN_S, _HELD)
 
     def _await_accepted(self, wanted: int, before: int, count: int) -> None:
         pids = self._contestant.pids

@@ -1,5 +1,6 @@
 """What the kernel counted for processes, CPUs and hosts, to be read before and after a slice."""
 
+import errno
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -103,8 +104,16 @@ def delayed_acks(proc_net: Path) -> int:
 
 def _table(path: Path, prefix: str) -> dict[str, int]:
     """Read the two lines, of names and of numbers, that begin with ``prefix`` (proc_pid_net(5))."""
-    names, numbers = (line.split()[1:] for line in path.read_text().splitlines() if line.startswith(prefix))
+    names, numbers = (line.split()[1:] for line in _lines(path) if line.startswith(prefix))
     return dict(zip(names, map(int, numbers), strict=True))
+
+
+def _lines(path: Path) -> list[str]:
+    """Read a table of a host's. Raises BrokenPipeError when the process that holds the host's namespace has ended."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        raise BrokenPipeError(errno.EPIPE, f"the process that holds the namespace has ended: no {path}") from None
 
 
 def client_ports(proc_net: Path, available: int) -> ClientPorts:
@@ -113,7 +122,7 @@ def client_ports(proc_net: Path, available: int) -> ClientPorts:
     A port can serve several destinations at a time, and those that listen hold none of these: so what is left is
     at least this.
     """
-    [counts] = [line.split() for line in (proc_net / "sockstat").read_text().splitlines() if line.startswith("TCP:")]
+    [counts] = [line.split() for line in _lines(proc_net / "sockstat") if line.startswith("TCP:")]
     numbers = dict(zip(counts[1::2], map(int, counts[2::2]), strict=True))
     return ClientPorts(time_wait=numbers["tw"], left=max(0, available - numbers["inuse"] - numbers["tw"]))
 

@@ -1,7 +1,6 @@
 """The compare command from its first line to its last, as a user runs it."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -181,22 +180,6 @@ def assert_can_be_finished(folder: Path, kept: list[dict[str, Any]]) -> None:
     assert len(set(turns)) == len(turns)
     assert {number for phase, number in turns if phase == "load"} == set(range(schedule["rounds"]))
     assert not left_running(folder)
-
-
-def test_a_generator_that_is_killed_ends_the_run_with_a_report(tmp_path: Path) -> None:
-    with comparing(tmp_path, "--impls", "epoll_raw", "--workloads", "short", "--budget", "60s") as running:
-        assert processes.wait_until(lambda: any(tmp_path.glob("*/slices.jsonl")), BEGINS_WITHIN_S)
-
-        def generators() -> list[int]:
-            return [pid for pid in processes.children(running.pid) if b"loadgen" in command_line(pid)]
-
-        assert processes.wait_until(lambda: bool(generators()), BEGINS_WITHIN_S)
-        os.kill(generators()[0], signal.SIGKILL)
-        output, errors = running.communicate(timeout=ENDS_WITHIN_S)
-    assert running.returncode == 1
-    assert "harness: error: the load generator on CPU" in errors
-    assert "In one sentence" in output
-    assert not left_running(tmp_path)
 
 
 def test_an_interrupt_while_conformance_is_checked_leaves_nothing_running(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_snapshot_says_who_has_ended() -> None:
     assert Snapshot.after(ours) is None
     backends = Subject([os.getpid()], [gone], [CPU], OWN_NET)
     for take in (Snapshot.before, Snapshot.after):
-        with pytest.raises(BackendEnded, match="the backend's processes have ended"):
+        with pytest.raises(BackendEnded, match="the backend has ended, or a worker of it"):
             take(backends)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.loadgen.client import Client
-from harness.loadgen.messages import Job, Measured, Outcome, Proceed, Times
+from harness.loadgen.messages import READY, Job, Measured, Outcome, Proceed, Times
 from harness.loadgen.piped import PipedProcess
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PIPE_BYTES = 1_048_576
 everybody may ask for (pipe(7))."""
 
 _PER_CENT = 99
-_ANSWER = msgspec.msgpack.Decoder(Times | Measured)
+_ANSWER: "msgspec.msgpack.Decoder[Times | Measured]" = msgspec.msgpack.Decoder(Times | Measured)
 
 
 class Generator(Client):
@@ -61,7 +61,7 @@ class Generator(Client):
 
     def wait_prepared(self, timeout_s: float) -> None:
         """Wait until it is prepared."""
-        self._process.receive(timeout_s)
+        self._process.receive(timeout_s, READY)
 
     def begin(self) -> None:
         """Let it send requests; now the job's time begins."""
@@ -73,12 +73,15 @@ class Generator(Client):
 
     def take(self, timeout_s: float) -> Outcome | None:
         """Take times, or what is told after the last of them."""
-        message = _ANSWER.decode(self._process.receive(timeout_s))
+        message = self._process.receive(timeout_s, _ANSWER)
         if isinstance(message, Times):
             self._times.append(message)
             return None
         times, self._times = self._times, []
-        return _outcome(message, times)
+        try:
+            return _outcome(message, times)
+        except ValueError as error:  # of bytes that are no whole numbers
+            raise self.failed(f"said something that makes no sense: {error}") from error
 
     def finish(self) -> None:
         """Let it close what is still open."""
@@ -91,6 +94,8 @@ def _outcome(measured: Measured, times: Sequence[Times]) -> Outcome:
     def joined(parts: Iterable[bytes]) -> "NDArray[np.uint64]":
         return np.frombuffer(b"".join(parts), np.uint64)
 
+    if any(len(part.completed_ns) != len(part.latency_ns) for part in times):
+        raise ValueError("a reply without a latency")
     return Outcome(
         started_ns=measured.started_ns,
         ended_ns=measured.ended_ns,

@@ -17,6 +17,7 @@ import time
 import msgspec
 
 from harness.loadgen import stdio
+from harness.loadgen.messages import Ready
 from harness.loadgen.stdio import HarnessGone
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: percore\r\n\r\n"
@@ -36,7 +37,7 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The answer, and what the process says when it is ready."""
+    """The answer."""
 
     open: int = 0
     lost: int = 0
@@ -126,7 +127,7 @@ def main() -> None:
     host, port, reply_bytes = sys.argv[1:]
     holder = Holder((host, int(port)), int(reply_bytes))
     try:
-        stdio.write(Held())
+        stdio.write(Ready())
         while True:
             stdio.write(holder.carry_out(stdio.read(Open)))
     except (HarnessGone, BrokenPipeError):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LENGTH = struct.Struct(">Q")
+MOST_BYTES = 67_108_864
+"""Of a message; the longest has the times of some ten thousand replies."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 class Ready(msgspec.Struct, frozen=True):
     """What a generator process says when it takes jobs, and when it is prepared for the one it got."""
+
+
+READY = msgspec.msgpack.Decoder(Ready)
 
 
 class Proceed(msgspec.Struct, frozen=True):
@@ -127,10 +132,16 @@ def frame(message: msgspec.Struct) -> bytes:
 def read_payload(read: Callable[[int], bytes]) -> bytes | None:
     """Read one frame and return its payload; None when the other side ended its stream before it was whole.
 
-    ``read`` returns up to as many bytes as asked, and none at the end of the stream.
+    ``read`` returns up to as many bytes as asked, and none at the end of the stream. Raises ValueError for a length
+    that no message has.
     """
-    length = _read_exactly(read, _LENGTH.size)
-    return None if length is None else _read_exactly(read, _LENGTH.unpack(length)[0])
+    head = _read_exactly(read, _LENGTH.size)
+    if head is None:
+        return None
+    [length] = _LENGTH.unpack(head)
+    if length > MOST_BYTES:
+        raise ValueError(f"a message of {length:,} bytes is none")
+    return _read_exactly(read, length)
 
 
 def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes | None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from harness.loadgen.client import GeneratorFailed
-from harness.loadgen.messages import frame, read_payload
+from harness.loadgen.messages import READY, frame, read_payload
 
 if TYPE_CHECKING:
     from harness.testbed.host import Host
@@ -21,6 +21,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
 """How long it may take to end by itself; then it is killed."""
 
+_M = TypeVar("_M")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +55,7 @@ class PipedProcess:
             namespace_pid=self._host.holder_pid if self._host else None,
         )
         try:
-            self.receive(START_TIMEOUT_S)
+            self.receive(START_TIMEOUT_S, READY)
         except BaseException:
             self.stop()
             raise
@@ -74,8 +75,14 @@ class PipedProcess:
         except BrokenPipeError as error:
             raise self._failed("has ended") from error
 
-    def receive(self, timeout_s: float) -> bytes:
-        """Return the payload of what it says next. Raises GeneratorFailed when that does not come in time."""
+    def receive(self, timeout_s: float, decoder: "msgspec.msgpack.Decoder[_M]") -> _M:
+        """Return what it says next. Raises GeneratorFailed when that does not come in time, or is no such message."""
+        try:
+            return decoder.decode(self._receive(timeout_s))
+        except (ValueError, msgspec.DecodeError) as error:
+            raise self._failed(f"said something that makes no sense: {error}") from error
+
+    def _receive(self, timeout_s: float) -> bytes:
         _, stdout = self._pipes()
         deadline_s = time.monotonic() + timeout_s
         poll = select.poll()

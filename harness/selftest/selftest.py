@@ -38,7 +38,7 @@ def selftest(request: Request, output: Console, progress: Console) -> bool:
     """Try it and print a table for each part; tell whether nothing was missed. Raises BadInput."""
     try:
         return _try_parts(request, output, progress)
-    except (ServerFailed, GeneratorFailed, BackendEnded) as failure:
+    except (ServerFailed, GeneratorFailed, BackendEnded, OSError) as failure:
         figures.show(progress, f"harness: error: {failure}")
         return False
 

@@ -16,6 +16,7 @@ import msgspec
 DEVICE = "eth0"
 """What a host calls its end of a veth pair; the switch calls the other end by the host's name."""
 ANSWER_TIMEOUT_S = 10.0
+ENDED = "the process that holds the namespace has ended"
 _MESSAGE_BYTES = 65536
 _MOST_DESCRIPTORS = 8
 
@@ -117,7 +118,10 @@ class Door:
                 self._end.send(msgspec.json.encode(request))
                 return self.receive()
             except ConnectionError as problem:
-                raise BrokenPipeError(errno.EPIPE, "the process that holds the namespace has ended") from problem
+                raise BrokenPipeError(errno.EPIPE, ENDED) from problem
+            except TimeoutError as problem:
+                text = f"the process that holds the namespace gives no answer within {ANSWER_TIMEOUT_S:g} s"
+                raise TimeoutError(errno.ETIMEDOUT, text) from problem
 
 
 def answer(end: socket.socket, text: str = "", descriptors: Sequence[int] = ()) -> None:
