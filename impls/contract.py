@@ -30,7 +30,8 @@ RELAY_SIZE = 65536
 BACKLOG = 8192
 """What listen(2) is asked for; the kernel caps it at net.core.somaxconn."""
 LINGER_S = 2.0
-"""How long a server that has ended its stream reads on, so that no reset destroys the reply on its way."""
+"""How long a client may stay silent to which the server has ended its stream, and from which it reads on, so that no
+reset destroys the reply on its way."""
 
 
 @dataclass(frozen=True, slots=True)

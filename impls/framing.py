@@ -1,4 +1,4 @@
-"""Where a backend's reply ends, told from the bytes that pass by.
+"""Where a backend's reply ends, and whether a client's request has, told from the bytes that pass by.
 
 The proxy relays bytes unchanged and needs to know only one thing: whether a reply is complete, so that
 the exchange can end although the backend keeps its connection open. A reply is complete
@@ -6,6 +6,9 @@ the exchange can end although the backend keeps its connection open. A reply is 
 - when it is an HTTP reply with a Content-Length and that many bytes of body have passed (RFC 9112,
   section 6.3), or its status (204, 304) allows no body; an interim reply (1xx) is followed by the real one;
 - in every other case when the backend ends the stream.
+
+Of a request it needs to know whether a reply is owed for it, and whether more of it may come: then a close could
+destroy the reply.
 """
 
 import re
@@ -29,6 +32,61 @@ _ONE_REPLY_HEAD = re.compile(
     + _OTHER_FIELDS
     + rb"\r\n"
 )
+_MAY_BECOME_REQUEST = re.compile(rb"[A-Z]{1,20}(?: .*)?", re.DOTALL)
+
+
+class RequestFraming:
+    """Follows the requests on one client's connection."""
+
+    __slots__ = ("_body_left", "_head", "unanswered", "whole")
+
+    def __init__(self) -> None:
+        self.unanswered = 0
+        """Requests begun, and not answered."""
+        self.whole = True
+        """The last request has come to its end, as far as can be told: what comes next begins another."""
+        self._head = b""
+        self._body_left = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes from the client.
+
+        A request that is not HTTP, and one in a coding, is never whole; what comes of it is owed one reply.
+        """
+        if self.whole and _is_bare_request(data):
+            self.unanswered += 1
+            return
+        if self._body_left == _UNTIL_END:
+            self.unanswered = max(self.unanswered, 1)
+            return
+        while data:
+            if self.whole:
+                self.whole = False
+                self.unanswered += 1
+            if self._body_left == 0:
+                head = self._head + data
+                end = head.find(b"\r\n\r\n")
+                begin = head if end < 0 else head[:end]
+                if len(begin) > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(begin):
+                    self._head = b""
+                    self._body_left = _UNTIL_END
+                    return
+                if end < 0:
+                    self._head = head
+                    return
+                self._head = b""
+                data = head[end + 4 :]
+                self._body_left = _body_length(head[: end + 2], without=0)
+            if self._body_left == _UNTIL_END:
+                return
+            taken = min(self._body_left, len(data))
+            self._body_left -= taken
+            data = data[taken:]
+            self.whole = self._body_left == 0
+
+    def answered(self, replies: int) -> None:
+        """Take it that so many replies were complete."""
+        self.unanswered = max(0, self.unanswered - replies)
 
 
 class ReplyFraming:
@@ -61,7 +119,7 @@ class ReplyFraming:
                 data = head[end + 4 :]
                 if head[9:10] == b"1":
                     continue
-                self._body_left = _body_length(head[: end + 2])
+                self._body_left = _reply_body_length(head[: end + 2])
             taken = min(self._body_left, len(data))
             if self._body_left != _UNTIL_END:
                 self._body_left -= taken
@@ -82,19 +140,41 @@ def is_one_reply(data: bytes) -> bool:
     return found is not None and len(data) - found.end() == int(found[1])
 
 
+def is_whole_request(data: bytes) -> bool:
+    """Tell whether these bytes are requests to their end, as far as can be told; False when more may be coming."""
+    if _is_bare_request(data):
+        return True
+    framing = RequestFraming()
+    framing.feed(data)
+    return framing.whole
+
+
+def _is_bare_request(data: bytes) -> bool:
+    """Tell whether these bytes are one request without a body; False when in doubt. Most are, so this must be quick."""
+    if not data.startswith((b"GET ", b"HEAD ")) or data.find(b"\r\n\r\n") != len(data) - 4:
+        return False
+    lower = data.lower()
+    return b"content-length" not in lower and b"transfer-encoding" not in lower
+
+
 def _may_become_head(data: bytes) -> bool:
     return len(data) <= MAX_HEAD and data[:5] == b"HTTP/"[: len(data)]
 
 
-def _body_length(head: bytes) -> int:
+def _reply_body_length(head: bytes) -> int:
     if head[:5] != b"HTTP/":
         return _UNTIL_END
     if head[9:12] in (b"204", b"304"):
         return 0
+    return _body_length(head, without=_UNTIL_END)
+
+
+def _body_length(head: bytes, *, without: int) -> int:
+    """Find the length that a head says; ``without`` is the one of a head that says nothing."""
     lengths = set()
     for coded, value in _FIELD.findall(head):
         length = value.strip(b" \t")
         if coded or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
             return _UNTIL_END
         lengths.add(int(length))
-    return lengths.pop() if len(lengths) == 1 else _UNTIL_END
+    return without if not lengths else lengths.pop() if len(lengths) == 1 else _UNTIL_END

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impls.framing import ReplyFraming, is_one_reply
+from impls.framing import ReplyFraming, RequestFraming, is_one_reply, is_whole_request
 
 FRAMED = b"HTTP/1.1 200 OK\r\ncontent-LENGTH:  5 \r\nServer: x\r\n\r\nhello"
 EMPTY = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -19,6 +19,16 @@ UNFRAMED = {
     "length no number": b"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
     "not HTTP": b"+PONG\r\n\r\n",
     "length in a later line only": b"HTTP/1.1 200 OK\r\n\r\n\r\nContent-Length: 1\r\n\r\nx",
+}
+
+BARE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POSTED = b"POST /x HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\n\r\nhello"
+UNTOLD = {
+    "chunked": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "a bare one with a body": b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    "not HTTP": b"\x00\x01\r\n\r\n",
+    "a lower-case method": b"get / HTTP/1.0\r\n\r\n",
 }
 
 
@@ -116,3 +126,61 @@ def test_one_whole_reply_is_one_for_the_framing_too(data: bytes) -> None:
     framing = ReplyFraming()
     completed = framing.feed(data)
     assert not is_one_reply(data) or (completed == 1 and framing.between)
+
+
+@given(
+    requests=st.lists(st.sampled_from([BARE, POSTED]), max_size=5),
+    cuts=st.lists(st.integers(0, 10_000), max_size=20),
+)
+def test_a_request_owes_one_reply_however_it_is_cut(requests: list[bytes], cuts: list[int]) -> None:
+    stream, framing = b"".join(requests), RequestFraming()
+    bounds = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    for begin, end in itertools.pairwise(bounds):
+        framing.feed(stream[begin:end])
+    assert framing.unanswered == len(requests)
+    assert framing.whole
+    framing.answered(len(requests))
+    assert framing.unanswered == 0
+
+
+@pytest.mark.parametrize("request_", [BARE, POSTED], ids=["bare", "posted"])
+def test_a_request_is_whole_at_its_last_byte_and_never_before(request_: bytes) -> None:
+    for length in range(1, len(request_)):
+        framing = RequestFraming()
+        framing.feed(request_[:length])
+        framing.answered(1)
+        assert not is_whole_request(request_[:length])
+        assert not framing.whole
+        framing.feed(request_[length:])
+        assert framing.unanswered == 0, "the rest of an answered request owes nothing"
+        assert framing.whole
+    assert is_whole_request(request_)
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_what_does_not_tell_its_end_may_go_on_and_owes_one_reply(name: str) -> None:
+    framing = RequestFraming()
+    for _ in range(3):
+        framing.feed(UNTOLD[name])
+        assert not framing.whole
+        assert framing.unanswered == 1
+    assert not is_whole_request(UNTOLD[name])
+
+
+def test_a_head_in_two_pieces_may_be_followed_by_much_body() -> None:
+    framing = RequestFraming()
+    framing.feed(b"PUT / HTTP/1.1\r\nContent-")
+    framing.feed(b"Length: 200000\r\n\r\n" + bytes(150_000))
+    framing.answered(1)
+    framing.feed(bytes(50_000))
+    assert framing.whole
+    assert framing.unanswered == 0
+
+
+def test_a_request_head_without_end_is_no_longer_kept() -> None:
+    framing = RequestFraming()
+    for _ in range(100):
+        framing.feed(b"GET /" + b"x" * 65_531)
+        assert not framing.whole
+        assert framing.unanswered == 1
+    assert len(framing._head) == 0

@@ -164,6 +164,10 @@ class Connection:
             return str(error)
         return shown(arrived.partition(b"\r\n")[0]) if arrived else "the end of the stream"
 
+    def wait_arrived(self, timeout_s: float) -> bool:
+        """Wait until the other end's kernel has all that was sent, which its process need not have read."""
+        return processes.wait_until(lambda: not self._count(termios.TIOCOUTQ), timeout_s, every_s=_LOOK_EVERY_S)
+
     def wait_taken(self, timeout_s: float) -> bool:
         """Wait until the other end's process has read all that was sent, as the kernel tells."""
 

@@ -29,7 +29,7 @@ from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
 from impls.epoll_raw.backend_sockets import Target
-from impls.framing import ReplyFraming
+from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
 
@@ -67,7 +67,7 @@ class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "address", "backend", "client", "connected", "framing", "half_closed", "over", "owed", "received", "untried"
+        "address", "backend", "client", "connected", "framing", "half_closed", "over", "requests", "untried"
     )  # fmt: skip
 
     def __init__(self, fd: int) -> None:
@@ -78,14 +78,16 @@ class _Pair:
         """The backends that may still be tried; known when the first bytes have arrived."""
         self.connected = False
         self.framing = ReplyFraming()
-        self.owed = False
-        """A request was received whose reply is not complete."""
-        self.received = 0
-        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
+        self.requests = RequestFraming()
         self.half_closed = False
         """The client has ended its stream; the backend is told when it has got all."""
         self.over = False
         """The exchange has ended; the client still has to take what is unsent."""
+
+    @property
+    def owes(self) -> bool:
+        """Whether the backend owes a reply, or the rest of one."""
+        return self.requests.unanswered > 0 or not self.framing.between
 
 
 class Pairs:
@@ -143,8 +145,7 @@ class Pairs:
     def begin(self, fd: int, request: bytes, order: Sequence[Target]) -> None:
         """Take a client's connection with its request, for which the backends are to be tried in this order."""
         pair = self.adopt(fd).pair
-        pair.owed = True
-        pair.received = len(request)
+        pair.requests.feed(request)
         pair.untried = iter(order)
         self._connect(pair, request)
 
@@ -163,8 +164,7 @@ class Pairs:
         """
         pair = self.adopt(client).pair
         pair.address, pair.untried = order[0].address, iter(order[1:])
-        pair.owed = True
-        pair.received = len(request)
+        pair.requests.feed(request)
         side = self._join(pair, backend)
         if sent:
             pair.connected = True
@@ -239,9 +239,10 @@ class Pairs:
                 pair.half_closed = True
                 if not pair.client.unsent:
                     self._drop(pair.client)
+            elif self._lingering.pop(pair.client, None):
+                self._lingering[pair.client] = self._now
         elif data:
-            pair.owed = True
-            pair.received += len(data)
+            pair.requests.feed(data)
             if pair.backend is None:
                 pair.untried = iter(self._backends.turn())
                 self._connect(pair, data)
@@ -262,14 +263,14 @@ class Pairs:
             return
         completed = pair.framing.feed(data)
         self._row[counters.REQUESTS] += completed
+        pair.requests.answered(completed)
         self._send(pair.client, data)
         if pair.over:
             return
         if completed and not self._options.keepalive:
             self._end(pair)
             return
-        pair.owed = not (completed and pair.framing.between)
-        if pair.owed or pair.half_closed:
+        if pair.owes or pair.half_closed:
             self._watch(pair)
         else:
             self._watched.pop(pair, None)
@@ -378,6 +379,8 @@ class Pairs:
             return
         except OSError as error:
             del self._connecting[pair]
+            if self._answered_unasked(pair, backend):
+                return
             self._drop(backend)
             pair.backend = pair.client.peer = None
             self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
@@ -392,6 +395,22 @@ class Pairs:
         if not backend.unsent:
             self._drained(backend)
 
+    def _answered_unasked(self, pair: _Pair, backend: Side) -> bool:
+        """Take what a backend sent that accepted, and then reset the connection before it had got the request."""
+        try:
+            data = os.read(backend.fd, RELAY_SIZE)
+        except OSError:
+            return False
+        if not data:
+            return False
+        if self._debug:
+            self._log.read(backend.fd, data)
+        pair.connected = True
+        backend.unsent = b""
+        self._watch(pair)
+        self.take(backend, data, _ENDED)
+        return True
+
     def _watch(self, pair: _Pair) -> None:
         """Give the backend the full reply time from now on."""
         self._watched.pop(pair, None)
@@ -405,7 +424,7 @@ class Pairs:
         elif not pair.framing.between:
             self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
             self._end(pair)
-        elif pair.owed:
+        elif pair.requests.unanswered:
             self._backend_failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
             self._end(pair, BAD_GATEWAY)
         else:
@@ -426,26 +445,23 @@ class Pairs:
             self._drop(pair.backend)
             pair.client.peer = None
         if last_words:
-            # The client may still be sending a request that nobody will read.
-            pair.client.readable = True
             self._send(pair.client, last_words)
         if pair.client.is_open and not pair.client.unsent:
             self._close_client(pair)
 
     def _close_client(self, pair: _Pair) -> None:
-        """Close the client, or while it may have sent what nobody read, end the stream and read on (RFC 9112, 9.6)."""
+        """Close the client, or while it may be sending what nobody read, end the stream and read on (RFC 9112, 9.6)."""
         client = pair.client
-        if client.readable or (pair.received >= RELAY_SIZE and not pair.half_closed):
+        if pair.half_closed or (pair.requests.whole and not client.readable and not self._options.keepalive):
+            self._drop(client)
+        else:
             self._end_sending(client)
             self._lingering[client] = self._now
             self._unfinished.append(client)
-        else:
-            self._drop(client)
 
     def _abandon(self, pair: _Pair) -> None:
         """Close both sides of a pair whose client has gone."""
-        pair.client.readable = False
-        pair.client.unsent = b""
+        self._drop(pair.client)
         self._end(pair)
 
     def _drop(self, side: Side) -> None:
@@ -466,9 +482,9 @@ class Pairs:
             if pair.client.unsent:
                 self._watch(pair)  # it is the client that is slow
                 continue
-            if pair.owed:
+            if pair.owes:
                 self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
-            self._end(pair, GATEWAY_TIMEOUT if pair.owed and pair.framing.between else b"")
+            self._end(pair, GATEWAY_TIMEOUT if pair.owes and pair.framing.between else b"")
         for client in self._overdue(self._lingering, LINGER_S):
             self._drop(client)
 

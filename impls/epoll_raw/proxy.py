@@ -34,7 +34,7 @@ from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import MAX_EVENTS, Listeners
 from impls.epoll_raw.backend_sockets import BackendSockets, Target
 from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs, Side
-from impls.framing import is_one_reply
+from impls.framing import is_one_reply, is_whole_request
 from impls.worker import Worker
 
 _Exchange = tuple[int, Sequence[Target], bytes, float]
@@ -164,7 +164,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
         for client, request in requests:
             if not request:
                 ended.append(client)
-            elif len(request) < RELAY_SIZE:
+            elif len(request) < RELAY_SIZE and is_whole_request(request):
                 usual.connect(client, request, now_s)
             else:
                 pairs.take(pairs.adopt(client), request, readable)

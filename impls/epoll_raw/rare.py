@@ -105,6 +105,9 @@ class Rare:
         if not data:
             self._end_lingering(fd)
             self.close(fd)
+            return
+        del self._lingering[fd]
+        self._lingering[fd] = time.monotonic() + LINGER_S
 
     def _write(self, fd: int, data: bytes) -> int | None:
         """Return how many bytes the kernel took; None when the connection failed and was closed."""

@@ -10,16 +10,17 @@ from impls.log import Log
 
 
 def linger(connection: Connection, log: Log | None) -> None:
-    """End the stream, and read on until the client ends its own or LINGER_S have passed.
+    """End the stream, and read on until the client ends its own or is silent for LINGER_S.
 
     A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
     ``log`` gets what is read; None without -d. Raises OSError when the client has gone.
     """
     connection.shutdown(socket.SHUT_WR)
-    with gevent.Timeout(LINGER_S, exception=False):  # type: ignore[arg-type]  # False, as documented: just go on
-        while True:
+    while True:
+        data: bytes | None = None
+        with gevent.Timeout(LINGER_S, exception=False):  # type: ignore[arg-type]  # False, as documented: just go on
             data = connection.recv(READ_SIZE)
-            if log:
-                log.read(connection.fileno(), data)
-            if not data:
-                return
+        if log and data is not None:
+            log.read(connection.fileno(), data)
+        if not data:
+            return

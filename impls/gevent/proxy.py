@@ -21,7 +21,7 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
-from impls.framing import ReplyFraming
+from impls.framing import ReplyFraming, RequestFraming
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.listeners import open_backend_socket
@@ -46,8 +46,8 @@ class _Pair:
 
     __slots__ = (
         "_address", "_backend", "_backends", "_client", "_debug", "_delivering", "_failing", "_forwarder", "_framing",
-        "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_over", "_owed", "_received", "_row",
-        "_timer", "_unread",
+        "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_over", "_requests", "_row", "_timer",
+        "_unread",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, backends: Backends[Address], client: Connection) -> None:
@@ -59,8 +59,7 @@ class _Pair:
         self._backends = backends
         self._client = client
         self._framing = ReplyFraming()
-        self._owed = True
-        """A request was received whose reply is not complete."""
+        self._requests = RequestFraming()
         self._half_closed = False
         """The client has ended its stream."""
         self._late = False
@@ -71,8 +70,6 @@ class _Pair:
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
-        self._received = 0
-        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
         self._failing = counters.ERROR_READ
         """The counter of what is done with the client now, should it fail."""
         self._forwarder: gevent.Greenlet[..., None] | None = None
@@ -86,9 +83,9 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, request)
             if request:
-                self._received = len(request)
+                self._requests.feed(request)
                 self._exchange(request)
-                if (self._unread or self._received >= RELAY_SIZE) and not self._half_closed:
+                if self._may_send_more:
                     self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
@@ -100,6 +97,16 @@ class _Pair:
         client.close()
         if self._debug:
             self._log.closed(fd)
+
+    @property
+    def _may_send_more(self) -> bool:
+        """Whether the client may be sending what nobody will read."""
+        return not self._half_closed and (self._unread or self._keepalive or not self._requests.whole)
+
+    @property
+    def _owes(self) -> bool:
+        """Whether the backend owes a reply, or the rest of one."""
+        return self._requests.unanswered > 0 or not self._framing.between
 
     def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
@@ -124,12 +131,18 @@ class _Pair:
                     self._log.closed(fd)
             if last is not None:
                 return
-        self._unread = True
         self._send_last(BAD_GATEWAY)
 
     def _send_last(self, data: bytes) -> None:
+        """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
-        self._send_all(self._client, data)
+        sent = self._client.send(data)
+        if self._debug:
+            self._log.wrote(self._client.fileno(), sent)
+        if sent < len(data):
+            if self._may_send_more and not self._forwarder:
+                self._forwarder = gevent.spawn(self._discard)
+            self._send_all(self._client, data[sent:])
 
     def _exchange_with(self, backend: Connection, request: bytes) -> bytes | None:
         """Return what the client must still be sent; None when the backend has refused."""
@@ -138,10 +151,9 @@ class _Pair:
         try:
             backend.connect((address.host, address.port))
             backend.settimeout(None)
-            sent = backend.send(request)
+            sent = self._send_first(backend, request)
         except TimeoutError:
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
-            self._unread = True
             return GATEWAY_TIMEOUT
         except OSError as error:
             self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
@@ -162,6 +174,18 @@ class _Pair:
         self._timer.close()
         return last
 
+    def _send_first(self, backend: Connection, request: bytes) -> int:
+        """Send what there is of the request; a backend that has answered and gone by now has taken all of it.
+
+        Raises OSError when it has gone without an answer.
+        """
+        try:
+            return backend.send(request)
+        except OSError:
+            if not backend.recv(1, socket.MSG_PEEK):
+                raise
+            return len(request)
+
     def _begin_forwarding(self, backend: Connection) -> None:
         """Take the event that the client has sent more, or has ended its stream; the loop calls this."""
         self._more.stop()
@@ -173,6 +197,7 @@ class _Pair:
         fd = client.fileno()
         while True:
             if unsent and not self._forward(backend, unsent):
+                self._discard()
                 return
             try:
                 data = client.recv(RELAY_SIZE)
@@ -182,15 +207,17 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, data)
             if self._over:
-                self._unread = bool(data)
+                self._half_closed = not data
+                if data:
+                    self._discard()
                 return
             self._watch()
             if not data:
                 self._forward_end(backend)
                 self._notice_reset()
                 return
-            self._owed = True
-            self._received += len(data)
+            self._requests.feed(data)
+            self._unread = False
             unsent = data
 
     def _forward(self, backend: Connection, data: bytes) -> bool:
@@ -205,6 +232,19 @@ class _Pair:
             return False
         self._unread = False
         return True
+
+    def _discard(self) -> None:
+        """Read on from a client, of whose request the backend takes no more, so that it gets to read the reply."""
+        fd = self._client.fileno()
+        while not self._half_closed:
+            try:
+                data = self._client.recv(RELAY_SIZE)
+            except OSError as error:
+                self._client_left(error)
+                return
+            if self._debug:
+                self._log.read(fd, data)
+            self._half_closed = not data
 
     def _forward_end(self, backend: Connection) -> None:
         self._half_closed = True
@@ -228,9 +268,9 @@ class _Pair:
                 return self._backend_ended(cleanly=True)
             completed = framing.feed(data)
             self._row[counters.REQUESTS] += completed
+            self._requests.answered(completed)
             if completed and not self._keepalive:
                 return data
-            self._owed = not (completed and framing.between)
             self._delivering = True
             try:
                 self._send_all(self._client, data)
@@ -238,7 +278,7 @@ class _Pair:
                 self._client_left(error, counters.ERROR_WRITE)
                 return b""
             self._delivering = False
-            if self._owed or self._half_closed:
+            if self._owes or self._half_closed:
                 self._watch()
             else:
                 self._timer.stop()
@@ -249,10 +289,9 @@ class _Pair:
             if self._debug:
                 self._log.line(f"error {fd} {error.strerror}")
             return self._backend_ended(cleanly=False)
-        if self._late and self._owed:
+        if self._late and self._owes:
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
             if self._framing.between:
-                self._unread = True
                 return GATEWAY_TIMEOUT
         return b""
 
@@ -262,9 +301,8 @@ class _Pair:
             self._row[counters.REQUESTS] += 1
         elif not self._framing.between:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-        elif self._owed:
+        elif self._requests.unanswered:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            self._unread = True
             return BAD_GATEWAY
         return b""
 

@@ -9,15 +9,17 @@ from impls.log import Log
 
 
 async def linger(connection: trio.socket.SocketType, log: Log | None) -> None:
-    """End the stream, and read on until the client ends its own or LINGER_S have passed.
+    """End the stream, and read on until the client ends its own or is silent for LINGER_S.
 
     A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
     ``log`` gets what is read; None without -d. Raises OSError when the client has gone.
     """
     connection.shutdown(socket.SHUT_WR)
-    with trio.move_on_after(LINGER_S):
-        while data := await connection.recv(READ_SIZE):
+    with trio.move_on_after(LINGER_S) as silence:
+        while True:
+            data = await connection.recv(READ_SIZE)
             if log:
                 log.read(connection.fileno(), data)
-        if log:
-            log.read(connection.fileno(), data)
+            if not data:
+                return
+            silence.deadline = trio.current_time() + LINGER_S

@@ -11,7 +11,7 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
-from impls.framing import ReplyFraming
+from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
 from impls.trio.accept import Handler
 from impls.trio.linger import linger
@@ -47,8 +47,7 @@ class _Pair:
         "_keepalive",
         "_log",
         "_options",
-        "_owed",
-        "_received",
+        "_requests",
         "_row",
         "_scope",
         "_unread",
@@ -63,8 +62,7 @@ class _Pair:
         self._backends = backends
         self._client = client
         self._framing = ReplyFraming()
-        self._owed = True
-        """A request was received whose reply is not complete."""
+        self._requests = RequestFraming()
         self._half_closed = False
         """The client has ended its stream."""
         self._client_gone = False
@@ -72,8 +70,6 @@ class _Pair:
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
-        self._received = 0
-        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
         self._failing = counters.ERROR_READ
         """The counter of what is done with the client now, should it fail."""
 
@@ -87,9 +83,9 @@ class _Pair:
                 if self._debug:
                     self._log.read(fd, request)
                 if request:
-                    self._received = len(request)
+                    self._requests.feed(request)
                     await self._exchange(request)
-                    if (self._unread or self._received >= RELAY_SIZE) and not self._half_closed:
+                    if self._may_send_more:
                         self._failing = counters.ERROR_READ
                         await linger(client, self._log if self._debug else None)
             except OSError as error:
@@ -98,6 +94,16 @@ class _Pair:
                     self._log.line(f"error {fd} {error.strerror}")
         if self._debug:
             self._log.closed(fd)
+
+    @property
+    def _may_send_more(self) -> bool:
+        """Whether the client may be sending what nobody will read."""
+        return not self._half_closed and (self._unread or self._keepalive or not self._requests.whole)
+
+    @property
+    def _owes(self) -> bool:
+        """Whether the backend owes a reply, or the rest of one."""
+        return self._requests.unanswered > 0 or not self._framing.between
 
     async def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
@@ -117,12 +123,27 @@ class _Pair:
                 self._log.closed(fd)
             if last is not None:
                 return
-        self._unread = True
         await self._send_last(BAD_GATEWAY)
 
     async def _send_last(self, data: bytes) -> None:
+        """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
-        await self._send_all(self._client, data)
+        sent = await self._client.send(data)
+        if self._debug:
+            self._log.wrote(self._client.fileno(), sent)
+        if sent == len(data):
+            return
+        problems: list[OSError] = []
+        async with trio.open_nursery() as nursery:
+            if self._may_send_more:
+                nursery.start_soon(self._discard)
+            try:
+                await self._send_all(self._client, data[sent:])
+            except OSError as error:
+                problems.append(error)  # raised within, it would come out as a group
+            nursery.cancel_scope.cancel()
+        if problems:
+            raise problems[0]
 
     async def _exchange_with(self, backend: trio.socket.SocketType, request: bytes) -> bytes | None:
         """Return what the client must still be sent; None when the backend has refused."""
@@ -134,7 +155,7 @@ class _Pair:
             scope.deadline = trio.current_time() + self._options.connect_timeout_s
             try:
                 await backend.connect((address.host, address.port))
-                sent = await backend.send(request)
+                sent = await self._send_first(backend, request)
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror or error}")
                 return None
@@ -149,12 +170,23 @@ class _Pair:
             return b""
         if last is not None:
             return last
-        if self._owed:
+        if self._owes:
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, late)
-        if self._owed and self._framing.between:
-            self._unread = True
+        if self._owes and self._framing.between:
             return GATEWAY_TIMEOUT
         return b""
+
+    async def _send_first(self, backend: trio.socket.SocketType, request: bytes) -> int:
+        """Send what there is of the request; a backend that has answered and gone by now has taken all of it.
+
+        Raises OSError when it has gone without an answer.
+        """
+        try:
+            return await backend.send(request)
+        except OSError:
+            if not await backend.recv(1, socket.MSG_PEEK):
+                raise
+            return len(request)
 
     async def _forward_requests(self, backend: trio.socket.SocketType, unsent: bytes) -> None:
         client = self._client
@@ -168,6 +200,7 @@ class _Pair:
                     # What the backend sent before it stopped to listen is still read, then its end.
                     if self._debug:
                         self._log.line(f"error {backend.fileno()} {error.strerror}")
+                    await self._discard()
                     return
                 self._unread = False
             try:
@@ -180,8 +213,7 @@ class _Pair:
             self._watch()
             if not data:
                 break
-            self._owed = True
-            self._received += len(data)
+            self._requests.feed(data)
             unsent = data
         self._half_closed = True
         try:
@@ -207,9 +239,9 @@ class _Pair:
                 return self._backend_ended(cleanly=True)
             completed = framing.feed(data)
             self._row[counters.REQUESTS] += completed
+            self._requests.answered(completed)
             if completed and not self._keepalive:
                 return data
-            self._owed = not (completed and framing.between)
             self._delivering = True
             self._scope.deadline = math.inf
             try:
@@ -221,7 +253,7 @@ class _Pair:
                 self._client_gone = self._half_closed = True
                 return b""
             self._delivering = False
-            if self._owed or self._half_closed:
+            if self._owes or self._half_closed:
                 self._watch()
 
     def _backend_ended(self, *, cleanly: bool) -> bytes:
@@ -230,15 +262,27 @@ class _Pair:
             self._row[counters.REQUESTS] += 1
         elif not self._framing.between:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-        elif self._owed:
+        elif self._requests.unanswered:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            self._unread = True
             return BAD_GATEWAY
         return b""
 
     def _backend_failed(self, kind: int, what: str) -> None:
         self._row[kind] += 1
         self._log.problem(f"backend {self._address} {what}")
+
+    async def _discard(self) -> None:
+        """Read on from a client, of whose request the backend takes no more, so that it gets to read the reply."""
+        fd = self._client.fileno()
+        while not self._half_closed:
+            try:
+                data = await self._client.recv(RELAY_SIZE)
+            except OSError as error:
+                self._client_left(error)
+                return
+            if self._debug:
+                self._log.read(fd, data)
+            self._half_closed = not data
 
     async def _notice_reset(self) -> None:
         """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""

@@ -23,7 +23,7 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
-from impls.framing import ReplyFraming
+from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
 from impls.uvloop.deadlines import Deadlines
@@ -74,11 +74,10 @@ class _Exchange(asyncio.Protocol):
         "_framing",
         "_half_closed",
         "_over",
-        "_owed",
         "_paused",
         "_pending",
-        "_received",
         "_relay",
+        "_requests",
     )
 
     def __init__(self, shared: _Relay) -> None:
@@ -88,10 +87,7 @@ class _Exchange(asyncio.Protocol):
         self._pending = b""
         """What the client sent before a backend took it."""
         self._framing = ReplyFraming()
-        self._owed = False
-        """A request was received whose reply is not complete."""
-        self._received = 0
-        """Bytes from the client. From a read's worth on it may be sending more, that nobody will read."""
+        self._requests = RequestFraming()
         self._half_closed = False
         """The client has ended its stream."""
         self._paused = False
@@ -114,9 +110,9 @@ class _Exchange(asyncio.Protocol):
         if relay.debug:
             relay.log.read(descriptor(self._client), data)
         if self._over:
-            return  # lingering: what comes now is read only so that the close sends no reset
-        self._owed = True
-        self._received += len(data)
+            relay.lingering.start(self)  # what comes now is read only so that the close sends no reset
+            return
+        self._requests.feed(data)
         if self._backend is not None:
             relay.watched.start(self)
             self._send_request(self._backend, data)
@@ -206,7 +202,9 @@ class _Exchange(asyncio.Protocol):
         self.resume()  # before the write, which may pause it again
         transport.write(self._pending)
         if transport.is_closing():
-            return  # reset at once: it will be told as lost, and _connect tries the next
+            # Reset at once. It will be told as lost, and _connect tries the next, unless it has answered unasked.
+            self._take_last_reply(transport)
+            return
         if relay.debug:
             relay.log.wrote(descriptor(transport), len(self._pending))
         self._pending = b""
@@ -222,6 +220,7 @@ class _Exchange(asyncio.Protocol):
         completed = self._framing.feed(data)
         if completed:
             relay.row[counters.REQUESTS] += completed
+            self._requests.answered(completed)
         client.write(data)
         if client.is_closing():
             self._failing = counters.ERROR_WRITE
@@ -232,11 +231,15 @@ class _Exchange(asyncio.Protocol):
         if completed and not relay.keepalive:
             self._end()
             return
-        self._owed = not (completed and self._framing.between)
-        if self._owed or self._half_closed:
+        if self._owes or self._half_closed:
             relay.watched.start(self)
         else:
             relay.watched.stop(self)
+
+    @property
+    def _owes(self) -> bool:
+        """Whether the backend owes a reply, or the rest of one."""
+        return self._requests.unanswered > 0 or not self._framing.between
 
     def backend_ended(self, *, cleanly: bool) -> None:
         """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
@@ -246,7 +249,7 @@ class _Exchange(asyncio.Protocol):
         elif not self._framing.between:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
             self._end()
-        elif self._owed:
+        elif self._requests.unanswered:
             self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
             self._end(BAD_GATEWAY)
         else:
@@ -257,7 +260,7 @@ class _Exchange(asyncio.Protocol):
         if self._backend is None:
             self._refused(address, error)
         elif not self._over:
-            self.backend_ended(cleanly=False)
+            self._take_last_reply(self._backend, cleanly=isinstance(error, BrokenPipeError))
 
     def pause(self) -> None:
         """Read nothing more from the client until the backend has taken what it sent."""
@@ -273,12 +276,10 @@ class _Exchange(asyncio.Protocol):
 
     def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:
         backend.write(data)
-        if backend.is_closing():
-            self._take_last_reply(backend)
-        elif self._relay.debug:
+        if self._relay.debug and not backend.is_closing():  # that will be told as lost
             self._relay.log.wrote(descriptor(backend), len(data))
 
-    def _take_last_reply(self, backend: asyncio.Transport) -> None:
+    def _take_last_reply(self, backend: asyncio.Transport, *, cleanly: bool = False) -> None:
         """Read what a backend that takes no more may have answered already.
 
         The library gives a connection up when a write fails, unread bytes included; its descriptor is open still.
@@ -288,14 +289,15 @@ class _Exchange(asyncio.Protocol):
             try:
                 data = os.read(fd, RELAY_SIZE)
             except OSError:
-                self.backend_ended(cleanly=False)
-                return
+                data = b""
+            if not data:
+                break
             if self._relay.debug:
                 self._relay.log.read(fd, data)
-            if data:
-                self.reply_received(data)
-            else:
-                self.backend_ended(cleanly=True)
+            self._backend = backend
+            self.reply_received(data)
+        if self._backend is not None and not self._over:
+            self.backend_ended(cleanly=cleanly)
 
     def _refused(self, address: Address, error: Exception) -> None:
         if not self._over:
@@ -322,13 +324,16 @@ class _Exchange(asyncio.Protocol):
         if self._client.get_write_buffer_size():
             self._relay.watched.start(self)
             return
-        if self._owed:
+        if self._owes:
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
-        self._end(GATEWAY_TIMEOUT if self._owed and self._framing.between else b"")
+        self._end(GATEWAY_TIMEOUT if self._owes and self._framing.between else b"")
 
     def lingered(self) -> None:
-        """Close a client that does not end its stream."""
-        self._client.close()
+        """Close a client that does not end its stream, unless it still has to take what is unsent."""
+        if self._client.get_write_buffer_size():
+            self._relay.lingering.start(self)
+        else:
+            self._client.close()
 
     # The end
 
@@ -340,7 +345,8 @@ class _Exchange(asyncio.Protocol):
             client.write(last_words)
             if self._relay.debug:
                 self._relay.log.wrote(descriptor(client), len(last_words))
-        if (last_words or self._paused or self._received >= RELAY_SIZE) and not self._half_closed:
+        may_send_more = self._paused or self._relay.keepalive or not self._requests.whole
+        if may_send_more and not self._half_closed:
             # The client may have sent, or still be sending, what nobody will read. A close would then send a reset,
             # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).
             client.write_eof()

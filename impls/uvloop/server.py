@@ -151,6 +151,7 @@ class _Lingering(asyncio.BufferedProtocol):
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._server.lingering.start(self)
         if self._server.debug:
             self._server.log.read(descriptor(self._transport), self._server.buffer[:nbytes])
 
