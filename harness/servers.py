@@ -27,6 +27,8 @@ _TRY_TIMEOUT_S = 1.0
 _LAST_LINES = 5
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 300
+_MOST_LENGTH_BYTES = 20
+"""Of what stands behind Content-Length, blanks included."""
 _MOST_REPLY_BYTES = 1_048_576
 _STATISTICS = re.compile(r"worker \d+ cpu |Request/s ")
 """How lines begin that a server prints each second with ``-v``, and that say nothing of its end."""
@@ -336,6 +338,6 @@ def _length(reply: bytes) -> int | None:
     head, blank_line, _ = reply.partition(b"\r\n\r\n")
     for line in head.split(b"\r\n")[1:] if blank_line else []:
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
+        if name.lower() == b"content-length" and value.strip().isdigit() and len(value) <= _MOST_LENGTH_BYTES:
             return len(head) + len(blank_line) + int(value)
     return None

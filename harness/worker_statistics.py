@@ -25,6 +25,8 @@ class AcceptedConnections:
             file.seek(self._offset)
             data = file.read(_MOST_BYTES)
         lines = data[: data.rfind(b"\n") + 1]
+        if not lines and len(data) == _MOST_BYTES:
+            lines = data  # no line is that long: what it is would stand in the way for ever
         self._offset += len(lines)
         accepted = [0] * self._workers
         for worker, count in _LINE.findall(lines):

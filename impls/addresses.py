@@ -45,7 +45,7 @@ def split(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    elif ":" in host:
+    elif {":", "[", "]"} & {*host}:
         raise ValueError("an IPv6 address stands in brackets, as in [::1]:80")
     if host == "*":
         raise ValueError("give 0.0.0.0:PORT or [::]:PORT for all addresses")

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from harness.conformance.violation import ContractViolation, shown
 
 _BLANK_LINE = b"\r\n\r\n"
+_MOST_DIGITS = 18
 
 
 def head_length(data: bytes | bytearray) -> int:
     """Return how many bytes the head has, blank line included; 0 when it is not complete."""
     end = data.find(_BLANK_LINE)
     return 0 if end < 0 else end + len(_BLANK_LINE)
+
+
+def _is_length(value: str) -> bool:
+    """Tell whether this is a number; one of thousands of digits is none that int() takes."""
+    return value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,6 @@ class Reply:
     def content_length(self) -> int | None:
         """What Content-Length says; None when it is absent or no number."""
         for name, value in self.fields:
-            if name.lower() == "content-length" and value.isascii() and value.isdigit():
+            if name.lower() == "content-length" and _is_length(value):
                 return int(value)
         return None

@@ -50,26 +50,36 @@ class Ab(Witness):
 
     @staticmethod
     def read(job: Job, printed: Printed) -> Tally:
-        """Read the counts from the text, which is the only place for them, and the latencies from the CSV file."""
-        if printed.status:
-            kind = TIMEOUT if _APR_TIMEUP in printed.stderr else f"ab: {printed.last_words}"
-            if os.strerror(errno.EADDRNOTAVAIL) in printed.stderr:
-                kind = NO_LOCAL_PORT
-            return Tally(errors={kind: job.concurrency})
-        complete = int(_figure(printed, "Complete requests"))
-        if not complete:
-            return Tally(errors={TIMEOUT: job.concurrency})
-        failed = int(_figure(printed, "Failed requests"))
-        status = int(_figure(printed, "Non-2xx responses", 0))
-        correct = max(complete - failed - status, 0)
-        errors = {**_failures(printed), STATUS: status, "write": int(_figure(printed, "Write errors", 0))}
-        if correct and int(_figure(printed, "Document Length")) != _body_length(job.reply):
-            return Tally(errors={**errors, WRONG_REPLY: complete})
-        if job.workload == "keepalive":
-            errors[NOT_KEPT] = complete - int(_figure(printed, "Keep-Alive requests", 0))
-        # The rate has more digits than the time, which is in milliseconds.
-        duration_s = complete / _figure(printed, "Requests per second")
-        return Tally(correct, round(duration_s * 1e9), _quantiles_ns(printed.quantiles) if correct else (), errors)
+        """Read the counts from the text, which is the only place for them, and the latencies from the CSV file.
+
+        Raises GeneratorFailed for what ab does not print.
+        """
+        try:
+            return _read(job, printed)
+        except (ValueError, OverflowError, ZeroDivisionError) as error:
+            raise GeneratorFailed(f"ab printed figures that cannot be: {error}") from error
+
+
+def _read(job: Job, printed: Printed) -> Tally:
+    if printed.status:
+        kind = TIMEOUT if _APR_TIMEUP in printed.stderr else f"ab: {printed.last_words}"
+        if os.strerror(errno.EADDRNOTAVAIL) in printed.stderr:
+            kind = NO_LOCAL_PORT
+        return Tally(errors={kind: job.concurrency})
+    complete = int(_figure(printed, "Complete requests"))
+    if not complete:
+        return Tally(errors={TIMEOUT: job.concurrency})
+    failed = int(_figure(printed, "Failed requests"))
+    status = int(_figure(printed, "Non-2xx responses", 0))
+    correct = max(complete - failed - status, 0)
+    errors = {**_failures(printed), STATUS: status, "write": int(_figure(printed, "Write errors", 0))}
+    if correct and int(_figure(printed, "Document Length")) != _body_length(job.reply):
+        return Tally(errors={**errors, WRONG_REPLY: complete})
+    if job.workload == "keepalive":
+        errors[NOT_KEPT] = complete - int(_figure(printed, "Keep-Alive requests", 0))
+    # The rate has more digits than the time, which is in milliseconds.
+    duration_s = complete / _figure(printed, "Requests per second")
+    return Tally(correct, round(duration_s * 1e9), _quantiles_ns(printed.quantiles) if correct else (), errors)
 
 
 def _figure(printed: Printed, name: str, absent: float | None = None) -> float:

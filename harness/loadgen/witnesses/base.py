@@ -24,6 +24,7 @@ from harness.errors import BadInput
 from harness.loadgen.client import Client
 from harness.loadgen.messages import Counted, Job, Outcome
 from harness.observe import cpu_time
+from harness.schema import LARGEST
 from harness.testbed.host import Host
 
 MIN_TURN_S = 1.0
@@ -36,6 +37,8 @@ NOT_KEPT = "not kept"
 
 # A connection takes a descriptor, and the soft limit is often 1024: the shell raises it to the hard one.
 _HELD = 'ulimit -S -n "$(ulimit -H -n)"; kill -s STOP $$; exec "$@"'
+_LONGEST_WORDS = 200
+"""Characters of a line that are kept: it becomes the name of a kind of error."""
 _STOPPED_OR_ENDED = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
@@ -54,7 +57,7 @@ class Printed:
     def last_words(self) -> str:
         """Its last line, that on standard error first."""
         lines = [*self.stdout.splitlines(), *self.stderr.splitlines()]
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+        return next((line.strip()[:_LONGEST_WORDS] for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ class Tally:
     quantiles_ns: Sequence[int] = ()
     """Values of latency at evenly spaced quantiles."""
     errors: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse figures that no program can have counted, with ValueError: no file of a run could hold them."""
+        figures = (self.requests, self.duration_ns, *self.quantiles_ns, *self.errors.values())
+        if not all(0 <= figure <= LARGEST for figure in figures):
+            raise ValueError(f"a figure is not from 0 to {LARGEST}")
 
 
 class Witness(Client):

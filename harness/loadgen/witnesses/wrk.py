@@ -25,6 +25,7 @@ from harness.loadgen.client import GeneratorFailed
 from harness.loadgen.connections import CONNECT, TIMEOUT, WRONG_REPLY
 from harness.loadgen.messages import Job
 from harness.loadgen.witnesses.base import NOT_KEPT, STATUS, Printed, Tally, Witness, seconds, url
+from harness.schema import Count
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _CANNOT_CONNECT = "unable to connect"
@@ -33,15 +34,15 @@ _CANNOT_CONNECT = "unable to connect"
 class _Line(msgspec.Struct, frozen=True):
     """What the script prints."""
 
-    requests: int
-    duration_us: int
-    bytes: int
-    connect: int
-    read: int
-    write: int
-    status: int
-    timeout: int
-    quantiles_us: list[int]
+    requests: Count
+    duration_us: Count
+    bytes: Count
+    connect: Count
+    read: Count
+    write: Count
+    status: Count
+    timeout: Count
+    quantiles_us: list[Count]
 
 
 class Wrk(Witness):
@@ -59,7 +60,7 @@ class Wrk(Witness):
 
     @staticmethod
     def read(job: Job, printed: Printed) -> Tally:
-        """Read the script's line."""
+        """Read the script's line. Raises GeneratorFailed for what it does not print."""
         if printed.status:
             kind = CONNECT if _CANNOT_CONNECT in printed.stderr + printed.stdout else f"wrk: {printed.last_words}"
             return Tally(errors={kind: job.concurrency})
@@ -79,14 +80,17 @@ class Wrk(Witness):
             errors[NOT_KEPT] = line.requests
         correct = max(line.requests - line.status - line.timeout, 0)
         quantiles_ns = [us * 1000 for us in line.quantiles_us] if correct else []
-        return Tally(correct, line.duration_us * 1000, quantiles_ns, errors)
+        try:
+            return Tally(correct, line.duration_us * 1000, quantiles_ns, errors)
+        except ValueError as error:
+            raise GeneratorFailed(f"wrk printed figures that cannot be: {error}") from error
 
 
 def _line(printed: Printed) -> _Line:
     last = printed.stdout.rstrip().rpartition("\n")[2]
     try:
         return msgspec.json.decode(last, type=_Line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise GeneratorFailed(f"wrk's last line should be the script's JSON, and is {last[:200]!r}") from error
 
 
