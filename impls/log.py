@@ -74,6 +74,10 @@ class Log:
         """Write why a connection could not be accepted, and what to do when that is a limit."""
         self.problem(f"accept: {error.strerror}{_ADVICE.get(error.errno or 0, '')}")
 
+    def backend_socket_failed(self, error: OSError) -> None:
+        """Write why there is no socket for a connection to a backend, and what to do when that is a limit."""
+        self.problem(f"socket: {error.strerror}{_ADVICE.get(error.errno or 0, '')}")
+
     def accepted(self, connection: int, peer: tuple[str, int, *tuple[int, ...]]) -> None:
         """Debug: a connection was accepted; here and below a number, such as its descriptor, tells it apart."""
         host, port = peer[:2]

@@ -30,7 +30,7 @@ from harness.testbed.loopback import Loopback
 CPU = min(os.sched_getaffinity(0))
 MANY = 1_000
 MEMORY_BYTES = {"epoll_raw": (-100, 1_000), "gevent": (4_000, 20_000)}
-"""Of an idle connection, least and most, where that is certain: epoll_raw keeps nothing for it, gevent a stack."""
+"""Of an idle connection, least and most, where that is certain: epoll_raw keeps two numbers for it, gevent a stack."""
 CAP_SYS_RESOURCE = 24
 TOLD_WITHIN_S = 5.0
 

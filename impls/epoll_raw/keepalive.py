@@ -15,6 +15,7 @@ copy that does as the sentence says; two-core virtual machine, Linux 6.18, netns
 
 import os
 import select
+from time import monotonic
 
 from impls import counters
 from impls.contract import READ_SIZE
@@ -23,7 +24,7 @@ from impls.epoll_raw.rare import Rare
 from impls.worker import Worker
 
 
-def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a call per step would cost more than it explains
+def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path: a call per step would cost more than it explains
     """Answer each message with one reply, and wait for the next."""
     row, log = worker.counters, worker.log
     verbose, debug = worker.options.verbose, worker.options.debug
@@ -32,18 +33,21 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a
     listeners = Listeners(worker, epoll)
     rare = Rare(worker, epoll, listeners)
     accepts, handlers = listeners.accepts, rare.handlers
+    accepted_s, moved_s, most = rare.accepted_s, rare.moved_s, worker.max_connections
     poll, register, read, write, readable = epoll.poll, epoll.register, os.read, os.write, select.EPOLLIN
+    now_s = monotonic()
 
     while True:
-        wait_s = rare.wait_s
-        events = poll(wait_s, MAX_EVENTS)
+        events = poll(rare.wait_s(now_s), MAX_EVENTS)
+        now_s = monotonic()
         unanswered = []
         for fd, _ in events:
             if fd in accepts:
-                for new in accepts[fd](len(events)):
+                for new in accepts[fd](min(len(events), most - len(accepted_s))):
                     # A client that asks again and again without reading could fill its send buffer.
                     os.set_blocking(new, False)
                     register(new, readable)
+                    accepted_s[new] = now_s
                 continue
             if fd in handlers:
                 handlers[fd]()
@@ -57,6 +61,7 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a
                 log.read(fd, data)
             if data:
                 unanswered.append(fd)
+                moved_s[fd] = now_s
             else:
                 rare.close(fd)
 
@@ -76,7 +81,9 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912  the hot path: a
                 rare.send_later(fd, reply[sent:])
         row[counters.REQUESTS] += requests
 
-        if wait_s >= 0:
-            rare.expire()
         if verbose:
             counters.record_poll(row, len(events))
+        if rare.is_stopping:
+            rare.end_answered(unanswered)
+        if (now_s >= rare.tend_at_s or listeners.is_paused or len(accepted_s) >= most) and rare.tend(now_s):
+            return

@@ -21,16 +21,20 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.epoll_raw import idle
+from impls.epoll_raw.accept import EXHAUSTED
 from impls.epoll_raw.backend_sockets import Target
+from impls.epoll_raw.reserve import Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
+from impls.queues import unread, untaken
 from impls.worker import Worker
 
 TICK_S = 0.1
@@ -38,6 +42,8 @@ TICK_S = 0.1
 TURN_READS = 16
 """Reads of one side before the other connections have their turn."""
 
+_OWN_WANT = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EAGAIN}
+"""What connect(2) fails with for no fault of the backend's; the last two mean that local ports are used up."""
 _T = TypeVar("_T")
 _GONE = select.EPOLLHUP | select.EPOLLERR
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -67,15 +73,18 @@ class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "address", "backend", "client", "connected", "framing", "half_closed", "over", "requests", "untried"
+        "backend", "client", "connected", "framing", "half_closed", "over", "request", "requests", "target", "untried"
     )  # fmt: skip
 
     def __init__(self, fd: int) -> None:
         self.client = Side(fd, self, writes_reported=False)
         self.backend: Side | None = None
-        self.address: Address | None = None
+        self.target: Target | None = None
+        """The backend that was tried last."""
         self.untried: Iterator[Target] = iter(())
         """The backends that may still be tried; known when the first bytes have arrived."""
+        self.request = b""
+        """What waits until there is a descriptor for its backend's connection."""
         self.connected = False
         self.framing = ReplyFraming()
         self.requests = RequestFraming()
@@ -93,19 +102,39 @@ class _Pair:
 class Pairs:
     """The pairs of a worker, and what its loop has to call for them."""
 
-    def __init__(self, worker: Worker, epoll: select.epoll, backends: Backends[Target]) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        epoll: select.epoll,
+        backends: Backends[Target],
+        looks: idle.Looks,
+        rest_from_accepting: Callable[[], None],
+    ) -> None:
+        """``rest_from_accepting`` is called when there is no descriptor for a connection to a backend."""
         self._options = worker.options
         self._row = worker.counters
         self._log = worker.log
         self._debug = worker.options.debug
         self._backends = backends
         self._epoll = epoll
+        self._looks = looks
+        self._rest_from_accepting = rest_from_accepting
+        self.moved_s: dict[_Pair, float] = {}
+        """When something last moved on each pair whose client is open, by time.monotonic."""
+        self.untaken: dict[_Pair, int] = {}
+        """Those whose client does not take what it is sent, and how much the kernel kept of it at the last look."""
+        self._is_stopping = False
+        self._reserve = Reserve()
+        self.is_starved = False
+        """There was no descriptor for a backend's connection; until there is one in reserve, none is to be accepted."""
         self.sides: dict[int, Side] = {}
         """By descriptor."""
         self._to_close: list[int] = []
         self._unfinished: list[Side] = []
         """Sides that used up their turn with bytes left to read; edge-triggered, they are not reported again."""
         # Time limits. Each is the same for all in a table, so the table's order is that of the deadlines.
+        self._waiting: dict[_Pair, float] = {}
+        """Those for whose backend's connection there was no descriptor."""
         self._connecting: dict[_Pair, float] = {}
         self._watched: dict[_Pair, float] = {}
         self._lingering: dict[Side, float] = {}
@@ -116,7 +145,7 @@ class Pairs:
         """How long the poll may wait for the pairs' sake; less than 0 for without end."""
         if self._unfinished:
             return 0
-        return TICK_S if self._connecting or self._watched or self._lingering else -1
+        return TICK_S if self.is_starved or self._connecting or self._watched or self._lingering else -1
 
     # The turn of the loop
 
@@ -139,8 +168,10 @@ class Pairs:
     def adopt(self, fd: int) -> Side:
         """Take a client's connection, blocking and registered for READ_EVENTS."""
         os.set_blocking(fd, False)
-        client = self.sides[fd] = _Pair(fd).client
-        return client
+        pair = _Pair(fd)
+        self.sides[fd] = pair.client
+        self.moved_s[pair] = self._now
+        return pair.client
 
     def begin(self, fd: int, request: bytes, order: Sequence[Target]) -> None:
         """Take a client's connection with its request, for which the backends are to be tried in this order."""
@@ -163,7 +194,7 @@ class Pairs:
         Its time limit begins anew. Returns the backend's side.
         """
         pair = self.adopt(client).pair
-        pair.address, pair.untried = order[0].address, iter(order[1:])
+        pair.target, pair.untried = order[0], iter(order[1:])
         pair.requests.feed(request)
         side = self._join(pair, backend)
         if sent:
@@ -206,7 +237,7 @@ class Pairs:
     def _read(self, side: Side) -> None:
         """Move what has arrived on a side, while its peer takes it and its turn lasts."""
         for _ in range(TURN_READS):
-            if not side.readable or (side.peer is not None and side.peer.unsent):
+            if not side.readable or (side.peer is not None and side.peer.unsent) or side.pair in self._waiting:
                 return
             try:
                 data = os.read(side.fd, RELAY_SIZE)
@@ -227,6 +258,8 @@ class Pairs:
     def _arrived(self, side: Side, data: bytes) -> None:
         if not data or (len(data) < RELAY_SIZE and not side.ended):
             side.readable = False
+        if data:
+            self.moved_s[side.pair] = self._now
         if side is side.pair.client:
             self._from_client(side.pair, data)
         else:
@@ -267,7 +300,7 @@ class Pairs:
         self._send(pair.client, data)
         if pair.over:
             return
-        if completed and not self._options.keepalive:
+        if completed and (not self._options.keepalive or (self._is_stopping and not pair.owes)):
             self._end(pair)
             return
         if pair.owes or pair.half_closed:
@@ -300,6 +333,9 @@ class Pairs:
             self._log.wrote(side.fd, sent)
         if sent < len(data):
             side.unsent = data[sent:]
+            if side is side.pair.client and side.pair not in self.untaken:
+                self.untaken[side.pair] = untaken(side.fd)
+                self._looks.soon(self._now)
             if not side.writes_reported:
                 side.writes_reported = True
                 self._epoll.modify(side.fd, ALL_EVENTS)
@@ -307,6 +343,10 @@ class Pairs:
     def _flush(self, side: Side) -> None:
         data, side.unsent = side.unsent, b""
         self._send(side, data)
+        if side.is_open and len(side.unsent) < len(data):
+            self.moved_s[side.pair] = self._now
+        if not side.unsent and side is side.pair.client:
+            self.untaken.pop(side.pair, None)
         if not side.unsent and side.is_open:
             self._drained(side)
 
@@ -346,15 +386,21 @@ class Pairs:
     def _connect(self, pair: _Pair, request: bytes) -> None:
         """Begin to connect to the next backend that does not refuse at once; the request follows when it accepts."""
         for target in pair.untried:
-            address = pair.address = target.address
+            pair.target, address = target, target.address
             try:
-                connection = open_backend_socket(address, lean=self._options.lean)
+                connection = self._open_backend_socket(address)
             except OSError as error:
+                if error.errno in EXHAUSTED:
+                    pair.untried = itertools.chain((target,), pair.untried)
+                    self._wait_for_descriptor(pair, request, error)
+                    return
                 self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
             result = connection.connect_ex((address.host, address.port))
             if result not in (0, errno.EINPROGRESS):
                 connection.close()
+                if result not in _OWN_WANT:
+                    self._backends.failed(target)
                 self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {os.strerror(result)}")
                 continue
             fd = connection.detach()
@@ -363,6 +409,36 @@ class Pairs:
             self._epoll.register(fd, ALL_EVENTS)
             return
         self._end(pair, BAD_GATEWAY)
+
+    def _open_backend_socket(self, address: Address) -> socket.socket:
+        """Open a socket, for want of another descriptor with the one in reserve. Raises OSError."""
+        try:
+            return open_backend_socket(address, lean=self._options.lean)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self.is_starved = True
+            self._rest_from_accepting()
+            if not self._reserve.release():
+                raise
+        return open_backend_socket(address, lean=self._options.lean)
+
+    def _wait_for_descriptor(self, pair: _Pair, request: bytes, error: OSError) -> None:
+        """Keep a request until a connection has ended; none is accepted meanwhile, which would take its descriptor."""
+        pair.request = request
+        self._waiting[pair] = self._now
+        self._log.backend_socket_failed(error)
+
+    def _retry_waiting(self) -> None:
+        for pair in self._overdue(self._waiting, self._options.connect_timeout_s):
+            self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+            self._end(pair, GATEWAY_TIMEOUT)
+        for pair in [*self._waiting]:
+            if not self._reserve.renew():
+                return
+            del self._waiting[pair]
+            self._connect(pair, pair.request)
+        self.is_starved = bool(self._waiting) or not self._reserve.renew()
 
     def _join(self, pair: _Pair, fd: int) -> Side:
         """Make a connection the pair's backend."""
@@ -383,6 +459,7 @@ class Pairs:
                 return
             self._drop(backend)
             pair.backend = pair.client.peer = None
+            self._leave_out(pair)
             self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
             self._connect(pair, request)
             return
@@ -432,15 +509,19 @@ class Pairs:
 
     def _backend_failed(self, pair: _Pair, kind: int, what: str) -> None:
         self._row[kind] += 1
-        self._log.problem(f"backend {pair.address} {what}")
+        self._log.problem(f"backend {pair.target.address if pair.target else None} {what}")
+
+    def _leave_out(self, pair: _Pair) -> None:
+        if pair.target is not None:
+            self._backends.failed(pair.target)
 
     # The end of a pair
 
     def _end(self, pair: _Pair, last_words: bytes = b"") -> None:
         """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
         pair.over = True
-        self._connecting.pop(pair, None)
-        self._watched.pop(pair, None)
+        for table in (self._waiting, self._connecting, self._watched):
+            table.pop(pair, None)
         if pair.backend is not None:
             self._drop(pair.backend)
             pair.client.peer = None
@@ -452,7 +533,9 @@ class Pairs:
     def _close_client(self, pair: _Pair) -> None:
         """Close the client, or while it may be sending what nobody read, end the stream and read on (RFC 9112, 9.6)."""
         client = pair.client
-        if pair.half_closed or (pair.requests.whole and not client.readable and not self._options.keepalive):
+        # A client that keeps its connection may be about to ask again; when the worker stops, that must hold up nobody.
+        is_last = not unread(client.fd) if self._is_stopping else not (client.readable or self._options.keepalive)
+        if pair.half_closed or (pair.requests.whole and is_last):
             self._drop(client)
         else:
             self._end_sending(client)
@@ -469,13 +552,48 @@ class Pairs:
             side.is_open = False
             del self.sides[side.fd]
             self._lingering.pop(side, None)
+            if side is side.pair.client:
+                del self.moved_s[side.pair]
+                self.untaken.pop(side.pair, None)
             self._to_close.append(side.fd)
             if self._debug:
                 self._log.closed(side.fd)
 
+    def stop(self) -> None:
+        """End the kept connections that are owed nothing, and from now on each when it has its reply."""
+        self._is_stopping = True
+        for pair in [*self.moved_s]:
+            is_due = pair.over or pair.owes or pair.client.unsent
+            if pair.connected and not is_due and not unread(pair.client.fd):
+                self._end(pair)
+
+    # Time limits
+
+    def end_idle(self) -> float:
+        """Close the pairs that are idle; return when something last moved on the one that is nearest to it."""
+        for pair, before in self.untaken.items():
+            self.untaken[pair] = untaken(pair.client.fd)
+            if self.untaken[pair] != before:
+                self.moved_s[pair] = self._now
+        oldest_s = self._now
+        for pair, moved_s in [*self.moved_s.items()]:
+            if pair.owes and not pair.over and not pair.client.unsent:
+                continue  # it is the backend's turn, which has limits of its own
+            if moved_s > self._now - self._looks.limit_s:
+                oldest_s = min(oldest_s, moved_s)
+                continue
+            self._row[counters.ERROR_IDLE] += 1
+            if pair.client.unsent:
+                idle.reset_on_close(pair.client.fd)
+            self._abandon(pair)
+        return oldest_s
+
     def expire(self) -> None:
-        """End what has reached its time limit."""
+        """End what has reached its time limit, and try again what waits for a descriptor."""
+        if self.is_starved:
+            self._retry_waiting()
         for pair in self._overdue(self._connecting, self._options.connect_timeout_s):
+            self._leave_out(pair)
             self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
             self._end(pair, GATEWAY_TIMEOUT)
         for pair in self._overdue(self._watched, self._options.reply_timeout_s):

@@ -24,27 +24,26 @@ copy that does as the sentence says; two-core virtual machine, Linux 6.18, netns
 
 import os
 import select
-import time
-from collections.abc import Sequence
+from time import monotonic
 
 from impls import counters
 from impls.backends import Backends
 from impls.contract import RELAY_SIZE
 from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import MAX_EVENTS, Listeners
-from impls.epoll_raw.backend_sockets import BackendSockets, Target
-from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs, Side
+from impls.epoll_raw.backend_sockets import BackendSockets
+from impls.epoll_raw.idle import Looks
+from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs
+from impls.epoll_raw.proxy_limits import ProxyLimits
+from impls.epoll_raw.usual import Usual
 from impls.framing import is_one_reply, is_whole_request
 from impls.worker import Worker
-
-_Exchange = tuple[int, Sequence[Target], bytes, float]
-"""The client's descriptor, the order in which backends are to be tried, the request, and when this step began."""
 
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
 
 
 def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path: a call per step would cost more than it explains
-    """Relay between clients and backends until a signal ends the process."""
+    """Relay between clients and backends until the order to stop has come and what was under way has ended."""
     options, row, verbose, lean = worker.options, worker.counters, worker.options.verbose, worker.options.lean
     only_pairs = options.keepalive or options.debug
     reads_at_once = lean and not only_pairs
@@ -52,24 +51,29 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     listeners = Listeners(worker, epoll)
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
     backends = Backends(sockets.targets, options.backend_rest_s, row)
-    pairs = Pairs(worker, epoll, backends)
-    usual = _Usual(sockets, backends, pairs)
+    looks = Looks(options.idle_timeout_s)
+    pairs = Pairs(worker, epoll, backends, looks, listeners.rest)
+    usual = Usual(sockets, backends, pairs)
+    limits = ProxyLimits(worker, epoll, listeners, usual, pairs, looks)
     accepts, sides = listeners.accepts, pairs.sides
     asking, connecting, answering, backend_of = usual.asking, usual.connecting, usual.answering, usual.backend_of
     poll, register, read, write, close = epoll.poll, epoll.register, os.read, os.write, os.close
     read_now, write_now, reset = no_wait.reader(RELAY_SIZE), no_wait.writer(), sockets.reset
+    orders_fd = worker.orders.fileno()
     readable, writable, broken = select.EPOLLIN, select.EPOLLOUT, _BROKEN
-    next_tick_s = 0.0
+    moved_s, most = pairs.moved_s, worker.max_connections
+    next_tick_s, now_s = 0.0, monotonic()
 
     while True:
         wait_s = pairs.wait_s
-        if wait_s < 0 and (connecting or answering or listeners.any_rests):
-            wait_s = TICK_S
+        if wait_s < 0:
+            wait_s = TICK_S if connecting or answering else limits.wait_s(now_s)
         events = poll(wait_s, MAX_EVENTS)
-        now_s = time.monotonic()
+        now_s = monotonic()
         pairs.begin_turn(now_s)
 
-        asked, connected, answered, accepted, unusual, ended = [], [], [], [], [], []
+        accepted: list[int] = []
+        asked, connected, answered, unusual, ended = [], [], [], [], []
         for fd, event in events:
             if fd in answering and event & readable and not event & broken:
                 answered.append((fd, event))
@@ -78,7 +82,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
             elif fd in asking and event == readable:
                 asked.append(fd)
             elif fd in accepts:
-                accepted += accepts[fd](MAX_EVENTS if lean else len(events))
+                room = most - len(asking) - len(backend_of) - len(moved_s) - len(accepted)
+                accepted += accepts[fd](min(MAX_EVENTS if lean else len(events), room))
             else:
                 unusual.append((fd, event))
         # Before anything is closed: whose other side has an event, too, is a pair from here on.
@@ -91,18 +96,18 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
                 try:
                     requests.append((client, read_now(client)))
                 except BlockingIOError:
-                    asking.add(client)
+                    asking[client] = now_s
                 except OSError:
                     row[counters.ERROR_READ] += 1
                     ended.append(client)
                     continue
             elif not only_pairs:
-                asking.add(client)
+                asking[client] = now_s
             register(client, READ_EVENTS)
             if only_pairs:
                 pairs.adopt(client)
         for client in asked:
-            asking.remove(client)
+            del asking[client]
             try:
                 requests.append((client, read(client, RELAY_SIZE)))
             except OSError:
@@ -135,6 +140,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
         for fd, event in unusual:
             if fd in sides:
                 pairs.handle(sides[fd], event)
+            elif fd == orders_fd:
+                limits.obey()
 
         completed = 0
         for backend, reply, event in replies:
@@ -173,65 +180,15 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
 
         for fd in ended:
             close(fd)
-        if wait_s >= 0 and now_s >= next_tick_s:
+        if now_s >= next_tick_s:
             next_tick_s = now_s + TICK_S
-            listeners.wake()
             usual.leave_late(now_s - TICK_S)
             pairs.expire()
+        if now_s >= looks.next_s:
+            limits.end_idle(now_s)
         pairs.end_turn()
         if verbose:
             counters.record_poll(row, len(events))
-
-
-class _Usual:
-    """The exchanges that have gone the usual way so far."""
-
-    def __init__(self, sockets: BackendSockets, backends: Backends[Target], pairs: Pairs) -> None:
-        self._sockets = sockets
-        self._backends = backends
-        self._pairs = pairs
-        self.asking: set[int] = set()
-        """Clients that have sent nothing yet."""
-        self.connecting: dict[int, _Exchange] = {}
-        """By the backend's descriptor, those whose request waits for the handshake, the oldest first."""
-        self.answering: dict[int, _Exchange] = {}
-        """By the backend's descriptor, those whose request was sent, the oldest first."""
-        self.backend_of: dict[int, int] = {}
-        """The backend's descriptor by the client's."""
-
-    def connect(self, client: int, request: bytes, now_s: float) -> None:
-        """Begin to connect to the backend whose turn it is."""
-        order = self._backends.turn()
-        try:
-            backend = self._sockets.connect(order[0])
-        except OSError:
-            # It fails for a pair as well, which counts and logs that, and goes on to the next backend.
-            self._pairs.begin(client, request, order)
+        held = len(asking) + len(backend_of) + len(moved_s)
+        if (held >= most or listeners.is_paused or limits.is_stopping) and limits.tend(now_s):
             return
-        self.connecting[backend] = client, order, request, now_s
-        self.backend_of[client] = backend
-
-    def leave(self, fd: int) -> None:
-        """Make a pair of the exchange that a descriptor belongs to, if it is one of these."""
-        if fd in self.asking:
-            self.asking.remove(fd)
-            self._pairs.adopt(fd)
-            return
-        backend = self.backend_of.get(fd, fd)
-        if backend in self.connecting or backend in self.answering:
-            self.leave_backend(backend)
-
-    def leave_backend(self, backend: int) -> Side:
-        """Make a pair of an exchange, and return its backend's side."""
-        sent = backend in self.answering
-        client, order, request, _ = (self.answering if sent else self.connecting).pop(backend)
-        del self.backend_of[client]
-        return self._pairs.adopt_exchange(client, backend, order, request, sent=sent)
-
-    def leave_late(self, begun_before_s: float) -> None:
-        """Make pairs of those that take long; these have time limits."""
-        for exchanges in (self.connecting, self.answering):
-            for backend, (*_, begun_s) in [*exchanges.items()]:
-                if begun_s > begun_before_s:
-                    break
-                self.leave_backend(backend)

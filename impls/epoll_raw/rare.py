@@ -1,34 +1,112 @@
 """What a connection in server mode needs seldom, out of the way of the loops."""
 
+import math
 import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from impls import counters
 from impls.contract import LINGER_S, READ_SIZE
+from impls.epoll_raw import idle
 from impls.epoll_raw.accept import REST_S, Listeners
+from impls.queues import unread, untaken
 from impls.worker import Worker
 
 
 class Rare:
-    """Each method does one rare thing; ``handlers`` are for connections that are to be treated unlike the others."""
+    """Each method does one rare thing; ``handlers`` are for descriptors that are to be treated unlike the others.
+
+    The loop keeps ``accepted_s`` and ``moved_s``. It calls ``tend`` at the end of a turn when one of them holds:
+    ``tend_at_s`` has come, accepting is paused, there are ``max_connections``.
+    """
 
     def __init__(self, worker: Worker, epoll: select.epoll, listeners: Listeners) -> None:
         self._worker = worker
         self._epoll = epoll
         self._listeners = listeners
+        self.accepted_s: dict[int, float] = {}
+        """By descriptor, when each connection was accepted; these times are those of time.monotonic."""
+        self.moved_s: dict[int, float] = {}
+        """By descriptor, when a message came last or some of a reply was taken late; only for those that have asked."""
+        self._looks = idle.Looks(worker.options.idle_timeout_s)
+        self._untaken: dict[int, int] = {}
+        """Those whose client does not take its reply, and how many bytes were left of it at the last look."""
         self._lingering: dict[int, float] = {}
         """Descriptor to deadline, the earliest first."""
-        self.handlers: dict[int, Callable[[], None]] = {}
+        self.handlers: dict[int, Callable[[], None]] = {worker.orders.fileno(): self._obey}
         """By descriptor, what is to be done at its next event."""
+        self._tables: tuple[dict[int, Any], ...] = (
+            self.accepted_s, self.moved_s, self.handlers, self._lingering, self._untaken
+        )  # fmt: skip
+        self.is_stopping = False
+        self._has_begun_to_stop = False
+        self.tend_at_s = 0.0
+        epoll.register(worker.orders.fileno(), select.EPOLLIN)
 
-    @property
-    def wait_s(self) -> float:
-        """How long the poll may wait: without end, but for connections that linger and listeners that rest."""
-        return REST_S if self._lingering or self._listeners.any_rests else -1.0
+    def wait_s(self, now_s: float) -> float:
+        """How long the poll may wait; less than 0 for without end."""
+        if self._lingering or self._listeners.rests:
+            return REST_S
+        return max(0.0, self._looks.next_s - now_s) if self.accepted_s else -1.0
+
+    # What a turn ends with
+
+    def tend(self, now_s: float) -> bool:
+        """Do what time or want of room makes due; tell whether the worker has stopped."""
+        if now_s >= self._looks.next_s:
+            self._end_idle(now_s)
+        while self._lingering and now_s >= next(iter(self._lingering.values())):
+            self.close(next(iter(self._lingering)))
+        if self.is_stopping:
+            self._stop(now_s)
+        self._listeners.adjust(self._worker.max_connections - len(self.accepted_s), now_s)
+        each_turn = self.is_stopping or self._lingering
+        self.tend_at_s = -math.inf if each_turn else self._looks.next_s
+        return self.is_stopping and not self.accepted_s and not self._listeners.accepts
+
+    def _end_idle(self, now_s: float) -> None:
+        for fd, before in self._untaken.items():
+            self._untaken[fd] = untaken(fd)
+            if self._untaken[fd] != before:
+                self.moved_s[fd] = now_s
+        silent_since_s = now_s - self._looks.limit_s
+        for fd, moved_s in {**self.accepted_s, **self.moved_s}.items():
+            if moved_s <= silent_since_s:
+                self._worker.counters[counters.ERROR_IDLE] += 1
+                if fd in self._untaken:
+                    idle.reset_on_close(fd)
+                self.close(fd)
+        oldest_s = min({**self.accepted_s, **self.moved_s}.values(), default=now_s)
+        self._looks.looked(now_s, oldest_s, soon=bool(self._untaken))
+
+    # The order to stop
+
+    def _obey(self) -> None:
+        if self._worker.orders.obey():
+            self._epoll.unregister(self._worker.orders.fileno())
+            self.is_stopping = True
+            self.tend_at_s = -math.inf
+
+    def _stop(self, now_s: float) -> None:
+        for fd in self._listeners.drain(self._worker.max_connections - len(self.accepted_s)):
+            os.set_blocking(fd, False)
+            self._epoll.register(fd, select.EPOLLIN)
+            self.accepted_s[fd] = now_s
+        if not self._has_begun_to_stop:
+            self._has_begun_to_stop = True
+            self.end_answered([*self.moved_s])
+
+    def end_answered(self, fds: Iterable[int]) -> None:
+        """Close those of these connections that are owed nothing: all that they sent was read, and the reply taken."""
+        for fd in fds:
+            if fd in self.accepted_s and fd not in self.handlers and not unread(fd):
+                self.close(fd)
+
+    # One connection
 
     def failed(self, fd: int, kind: int, error: OSError) -> None:
         """Count what went wrong with a connection, and close it."""
@@ -39,6 +117,8 @@ class Rare:
 
     def close(self, fd: int) -> None:
         """Close a connection that needs no reply."""
+        for table in self._tables:
+            table.pop(fd, None)
         os.close(fd)
         if self._worker.options.debug:
             self._worker.log.closed(fd)
@@ -47,16 +127,22 @@ class Rare:
         """Wait until a client that does not read its replies takes the rest of one; read nothing from it before."""
         self._epoll.modify(fd, select.EPOLLOUT)
         self.handlers[fd] = lambda: self._send(fd, rest)
+        self._untaken[fd] = untaken(fd)
+        self._looks.soon(time.monotonic())
+        self.tend_at_s = min(self.tend_at_s, self._looks.next_s)
 
     def _send(self, fd: int, rest: bytes) -> None:
         sent = self._write(fd, rest)
         if sent is None:
-            del self.handlers[fd]
-        elif sent < len(rest):
+            return
+        if sent < len(rest):
             self.handlers[fd] = lambda: self._send(fd, rest[sent:])
-        else:
-            del self.handlers[fd]
-            self._epoll.modify(fd, select.EPOLLIN)
+            return
+        self.moved_s[fd] = time.monotonic()
+        del self.handlers[fd], self._untaken[fd]
+        self._epoll.modify(fd, select.EPOLLIN)
+        if self.is_stopping:
+            self.end_answered([fd])
 
     def answer_and_linger(self, fd: int) -> None:
         """Answer a client that may still be sending, end the stream, and read on until the client ends its own.
@@ -77,37 +163,26 @@ class Rare:
         with suppress(FileExistsError):  # only a lean connection is not registered by now
             self._epoll.register(fd, select.EPOLLIN)
         self.handlers[fd] = lambda: self._discard(fd)
-        self._lingering[fd] = time.monotonic() + LINGER_S
-
-    def expire(self) -> None:
-        """Close connections that have lingered long enough, and wake listeners."""
-        self._listeners.wake()
-        now = time.monotonic()
-        while self._lingering:
-            fd = next(iter(self._lingering))
-            if now < self._lingering[fd]:
-                break
-            self._end_lingering(fd)
-            self.close(fd)
-
-    def _end_lingering(self, fd: int) -> None:
-        del self.handlers[fd], self._lingering[fd]
+        now_s = time.monotonic()
+        self.accepted_s.setdefault(fd, now_s)
+        self.moved_s[fd] = now_s
+        self._lingering[fd] = now_s + LINGER_S
+        self.tend_at_s = -math.inf
 
     def _discard(self, fd: int) -> None:
         try:
             data = os.read(fd, READ_SIZE)
         except OSError as error:
-            self._end_lingering(fd)
             self.failed(fd, counters.ERROR_READ, error)
             return
         if self._worker.options.debug:
             self._worker.log.read(fd, data)
         if not data:
-            self._end_lingering(fd)
             self.close(fd)
             return
+        self.moved_s[fd] = time.monotonic()
         del self._lingering[fd]
-        self._lingering[fd] = time.monotonic() + LINGER_S
+        self._lingering[fd] = self.moved_s[fd] + LINGER_S
 
     def _write(self, fd: int, data: bytes) -> int | None:
         """Return how many bytes the kernel took; None when the connection failed and was closed."""

@@ -11,7 +11,7 @@ LIBRARY = f"epoll of Linux {platform.release()}"
 
 
 def serve(worker: Worker) -> None:
-    """Serve until a signal ends the process."""
+    """Serve until the order to stop has come and what was under way has ended."""
     if worker.options.backends:
         relay(worker)
     elif worker.options.keepalive:

@@ -32,6 +32,7 @@ Facts about epoll that it rests on:
 
 import os
 import select
+from time import monotonic
 
 from impls import counters
 from impls.contract import READ_SIZE
@@ -50,22 +51,26 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     listeners = Listeners(worker, epoll)
     rare = Rare(worker, epoll, listeners)
     accepts, handlers = listeners.accepts, rare.handlers
+    accepted_s, most = rare.accepted_s, worker.max_connections
     poll, register, readable = epoll.poll, epoll.register, select.EPOLLIN
     # Neither the read after an event nor the write into an empty buffer can block; the read without one can.
     read_now, read, write, close = no_wait.reader(READ_SIZE), os.read, os.write, os.close
+    now_s = monotonic()
 
     while True:
-        wait_s = rare.wait_s
-        events = poll(wait_s, MAX_EVENTS)
-        unread = []
+        events = poll(rare.wait_s(now_s), MAX_EVENTS)
+        now_s = monotonic()
+        unread: list[int] = []
         for fd, _ in events:
             if fd in accepts:
-                accepted = accepts[fd](MAX_EVENTS if lean else len(events))
+                room = most - len(accepted_s)
                 if lean:
+                    accepted = accepts[fd](min(MAX_EVENTS, room - len(unread)))
                     unread += accepted
                 else:
-                    for new in accepted:
+                    for new in accepts[fd](min(len(events), room)):
                         register(new, readable)
+                        accepted_s[new] = now_s
             elif fd in handlers:
                 handlers[fd]()
             else:
@@ -77,6 +82,7 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
                 data = read_now(fd) if lean else read(fd, READ_SIZE)
             except BlockingIOError:
                 register(fd, readable)
+                accepted_s[fd] = now_s
                 continue
             except OSError as error:
                 rare.failed(fd, counters.ERROR_READ, error)
@@ -98,13 +104,14 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
                 rare.failed(fd, counters.ERROR_WRITE, error)
                 continue
             close(fd)
+            accepted_s.pop(fd, None)
             requests += 1
             if debug:
                 log.wrote(fd, len(reply))
                 log.closed(fd)
         row[counters.REQUESTS] += requests
 
-        if wait_s >= 0:
-            rare.expire()
         if verbose:
             counters.record_poll(row, len(events))
+        if (now_s >= rare.tend_at_s or listeners.is_paused or len(accepted_s) >= most) and rare.tend(now_s):
+            return

@@ -1,0 +1,72 @@
+"""What a proxy does seldom: it keeps the limits on its clients, and stops."""
+
+import select
+
+from impls import counters
+from impls.epoll_raw.accept import REST_S, Listeners
+from impls.epoll_raw.idle import Looks
+from impls.epoll_raw.pairs import READ_EVENTS, Pairs
+from impls.epoll_raw.usual import Usual
+from impls.worker import Worker
+
+
+class ProxyLimits:
+    """Called at the end of a turn, when nothing of it is left to be looked at."""
+
+    def __init__(
+        self, worker: Worker, epoll: select.epoll, listeners: Listeners, usual: Usual, pairs: Pairs, looks: Looks
+    ) -> None:
+        self._worker = worker
+        self._epoll = epoll
+        self._listeners = listeners
+        self._usual = usual
+        self._pairs = pairs
+        self._looks = looks
+        self.is_stopping = False
+        self._has_begun_to_stop = False
+        epoll.register(worker.orders.fileno(), select.EPOLLIN)
+
+    def wait_s(self, now_s: float) -> float:
+        """How long the poll may wait for the limits' sake; less than 0 for without end."""
+        if self._listeners.rests:
+            return REST_S
+        return max(0.0, self._looks.next_s - now_s) if self._usual.asking or self._pairs.sides else -1.0
+
+    def end_idle(self, now_s: float) -> None:
+        """Close connections on which nothing has moved for too long."""
+        ended = self._usual.end_silent(now_s - self._looks.limit_s)
+        self._worker.counters[counters.ERROR_IDLE] += ended
+        oldest_s = min(self._pairs.end_idle(), next(iter(self._usual.asking.values()), now_s))
+        self._looks.looked(now_s, oldest_s, soon=bool(self._pairs.untaken))
+
+    def obey(self) -> None:
+        """Take the parent's order."""
+        if self._worker.orders.obey():
+            self._epoll.unregister(self._worker.orders.fileno())
+            self.is_stopping = True
+
+    def tend(self, now_s: float) -> bool:
+        """Accept as there is room; tell whether the worker has stopped. To be called while there may be none, too."""
+        if self.is_stopping:
+            self._stop(now_s)
+        self._listeners.adjust(self._room(), now_s)
+        left = self._listeners.accepts or self._usual.asking or self._usual.backend_of or self._pairs.sides
+        return self.is_stopping and not left
+
+    def _stop(self, now_s: float) -> None:
+        for client in self._listeners.drain(self._room()):
+            self._epoll.register(client, READ_EVENTS)
+            if self._worker.options.keepalive or self._worker.options.debug:
+                self._pairs.adopt(client)
+            else:
+                self._usual.asking[client] = now_s
+        if not self._has_begun_to_stop:
+            self._has_begun_to_stop = True
+            self._pairs.stop()
+            self._pairs.end_turn()
+
+    def _room(self) -> int:
+        if self._pairs.is_starved:
+            return 0
+        usual = self._usual
+        return self._worker.max_connections - len(usual.asking) - len(usual.backend_of) - len(self._pairs.moved_s)
