@@ -6,7 +6,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 OF_IMPLEMENTATIONS := $(wildcard impls/*/requirements.txt impls/*/requirements-dev.txt)
 PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 
-.PHONY: compare test lint schema faults clean
+.PHONY: compare test lint schema faults fuzz clean
 .DELETE_ON_ERROR:
 
 compare: .venv/installed
@@ -24,6 +24,10 @@ lint: .venv/installed
 # The types of a run's files as JSON Schema, into results/schema.
 schema: .venv/installed
 	@.venv/bin/python -m harness.json_schema
+
+# All that parses, fuzzed for a minute; python -m tests.fuzz --help tells of more.
+fuzz: .venv/installed
+	@.venv/bin/python -m tests.fuzz
 
 # The fault table of DESIGN.md, from the names of the tests in tests/faults.
 faults: .venv/installed

@@ -66,7 +66,7 @@ class RequestFraming:
             if self._body_left == 0:
                 head = self._head + data
                 end = head.find(b"\r\n\r\n")
-                begin = head if end < 0 else head[:end]
+                begin = head if end < 0 else head[: end + 3]  # what came before its last byte, had it come by bytes
                 if len(begin) > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(begin):
                     self._head = b""
                     self._body_left = _UNTIL_END

@@ -1,0 +1,51 @@
+"""The fuzzer is guided by coverage, makes what it finds small, and every target takes its own examples."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_input_framing import read_in_pieces
+from tests.fuzz.guided import Target, fuzz
+from tests.fuzz.targets import TARGETS
+
+TRIES = 20_000
+
+
+def planted(data: bytes) -> None:
+    """Fail on four bytes in a row, each of which is looked at on a line of its own."""
+    if data[:1] != b"p":
+        return
+    if data[1:2] != b"l":
+        return
+    if data[2:3] != b"a":
+        return
+    if data[3:4] != b"n":
+        return
+    raise RuntimeError("found")
+
+
+PLANTED = Target("planted", planted, [Path(__file__).name], [b"xxxxxxxx"], [b"p", b"l", b"a", b"n"])
+
+
+def test_coverage_leads_to_a_failure_that_chance_does_not_find_and_it_is_made_small() -> None:
+    found = fuzz(PLANTED, seed=1, for_s=60.0, most=TRIES)
+    assert found.failure == "RuntimeError: found"
+    assert found.smallest == b"plan"
+    assert not fuzz(PLANTED, seed=1, for_s=60.0, most=found.tried, guided=False).failure
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_takes_its_examples_and_what_comes_of_them(name: str) -> None:
+    target = TARGETS[name]
+    found = fuzz(target, seed=2, for_s=60.0, most=len(target.seeds) + 40)
+    assert not found.failure, found.smallest
+    assert found.steps, "no line of what is fuzzed was seen: the names of its files are wrong"
+
+
+def test_a_target_notices_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loses_a_reply(stream: bytes, cuts: list[int]) -> object:
+        return read_in_pieces(stream[:-1], cuts)
+
+    monkeypatch.setattr("tests.fuzz.targets.read_in_pieces", loses_a_reply)
+    found = fuzz(TARGETS["replies"], seed=3, for_s=60.0, most=500)
+    assert found.failure.startswith("AssertionError")
