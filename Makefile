@@ -38,7 +38,7 @@ faults: .venv/installed
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) lacks the venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	@echo "Installing into .venv, once; this takes about half a minute"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
 		$(foreach file,$(OF_IMPLEMENTATIONS),--requirement $(file)) \
 		--config-settings editable_mode=compat --editable '.[dev]'

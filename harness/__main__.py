@@ -1,6 +1,6 @@
 """The ``harness`` command, and ``python -m harness``.
 
-Ctrl-C and SIGTERM are taken care of before anything else is imported, which takes most of a second.
+Ctrl-C, SIGTERM and SIGHUP are taken care of before anything else is imported, which takes most of a second.
 """
 
 import signal
@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from harness.streams import outlive_readers
+
 EXIT_INTERRUPTED = 130
 """As a shell reports a program that SIGINT has ended."""
 
 
 def main() -> NoReturn:
     """Run the command line; an interrupt is told in one line."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _signals():
         signal.signal(number, _interrupt)
+    outlive_readers()
     try:
         from harness.cli import run  # noqa: PLC0415  see above
 
@@ -44,9 +47,16 @@ def _nothing_left() -> Iterator[None]:
         lineage.end_strays()
 
 
+def _signals() -> Iterator[signal.Signals]:
+    """Return what ends a run early; a terminal that closes does not where nohup(1) has asked for that."""
+    yield from (signal.SIGINT, signal.SIGTERM)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """End servers and generators, and report what was measured; further signals do not cut that short."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _signals():
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

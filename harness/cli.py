@@ -185,7 +185,7 @@ def compare(
     """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is.
 
     Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
-    input; 130 after Ctrl-C or SIGTERM, with a report of what was measured.
+    input; 130 after Ctrl-C, SIGTERM or SIGHUP, with a report of what was measured.
     """
     if run is not None:
         _refuse_others(context, "run", "json_file")

@@ -97,6 +97,7 @@ def resume(path: Path, json_file: Path | None, output: Console, progress: Consol
     """
     _check_writable(json_file)
     stored = results.load(path)
+    results.check_idle(path)
     resumption.check_schema(stored.plan, path)
     implementations = resumption.implementations(stored.plan, path)
     resumption.check_cpus(stored.plan, path)
@@ -128,14 +129,19 @@ def _carry_out(
 ) -> Result:
     """Check, measure and report what is left of a plan."""
     again = f"harness compare --resume {shlex.quote(str(folder.path))} goes on with it."
+    outcome: Outcome | None = None
     if not planned.conformance_checked:
         try:
             planned = _with_conformance(planned, _check(implementations, folder, progress))
+            folder.write_plan(planned)
         except KeyboardInterrupt:
             figures.show(output, again)
             raise
-        folder.write_plan(planned)
-    outcome = _measure(planned, implementations, testbed, folder, done, progress)
+        except BadInput as problem:
+            outcome = _broken_off(problem, folder, progress)
+    outcome = outcome or _measure(planned, implementations, testbed, folder, done, progress)
+    if folder.is_gone:
+        return Result(sum_up(planned, (), {}, interrupted=True), "broken off")
     written = True
     if folder.grew:
         after = environment.describe(testbed.server.sysctl)
@@ -244,7 +250,13 @@ def _check(
     implementations: Sequence[Implementation], folder: RunFolder, console: Console
 ) -> Mapping[str, Sequence[Verdict]]:
     with ConformanceProgress(console, {one.name: count(one) for one in implementations}) as progress:
-        return check_all(implementations, folder.path / "conformance", progress.verdict)
+
+        def tell(name: str, verdict: Verdict) -> None:
+            if verdict.outcome == "failed":
+                folder.check_room()  # on a full disk nobody can keep the contract
+            progress.verdict(name, verdict)
+
+        return check_all(implementations, folder.path / "conformance", tell)
 
 
 def _with_conformance(planned: Plan, verdicts: Mapping[str, Sequence[Verdict]]) -> Plan:
@@ -271,10 +283,15 @@ def _measure(
             Run(planned, by_name, backend, testbed, folder, progress, done).measure()
     except KeyboardInterrupt:
         return "interrupted"
-    except OSError as failure:
-        figures.show(console, f"harness: error: {failure.strerror or failure}")
-        return "broken off"
-    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput) as failure:
-        figures.show(console, f"harness: error: {failure}")
-        return "broken off"
+    except (GeneratorFailed, BackendEnded, ServerFailed, BadInput, OSError) as failure:
+        return _broken_off(failure, folder, console)
     return "complete"
+
+
+def _broken_off(why: Exception, folder: RunFolder, console: Console) -> Outcome:
+    """Tell in one line why a run ends early."""
+    text = str(why)
+    if isinstance(why, OSError):
+        text = f"{why.filename}: {why.strerror}" if why.filename else why.strerror or text
+    figures.show(console, f"harness: error: {folder.gone if folder.is_gone else text}")
+    return "broken off"

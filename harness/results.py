@@ -27,6 +27,7 @@ from harness.schema import SCHEMA, Count, Plan, PlannedCell, Schedule, Slice, Su
 PLAN, ENVIRONMENT, SLICES = "plan.json", "environment.json", "slices.jsonl"
 HISTOGRAMS, SUMMARY = "histograms.hlog", "summary.json"
 ENVIRONMENT_AFTER = "environment-after.json"
+_A_LITTLE_BYTES = 65_536
 _LARGEST_BYTES = 16 * 2**20
 _LONGEST_LINE_BYTES = 4 * 2**20
 """A slice on thousands of CPUs is about a megabyte."""
@@ -44,7 +45,7 @@ class RunFolder:
         self._plan = plan
         self.grew = False
         """Whether a slice was added."""
-        self._started_s = time.time()
+        self._started_s = time.monotonic()
         self._saved_s = 0.0
         with _named(path / SLICES, "written"):
             self._slices = FileIO(path / SLICES, "ab")
@@ -53,7 +54,7 @@ class RunFolder:
             _drop_cut_line(path / name)
         with _named(path / HISTOGRAMS, "written"):
             self._histograms = FileIO(path / HISTOGRAMS, "ab")
-        self._append(self._histograms, histogram_log.header(self._started_s).encode())
+        self._append(self._histograms, histogram_log.header(time.time()).encode())
 
     @classmethod
     def create(cls, out: Path, plan: Plan) -> Self:
@@ -99,13 +100,30 @@ class RunFolder:
         _replace(self.path / SUMMARY, summary)
 
     def append_slice(self, piece: Slice) -> None:
-        """Store a slice: it is safe from this process's death when this returns."""
+        """Store a slice: it is safe from this process's death when this returns. Raises BadInput."""
         self._append(self._slices, msgspec.json.encode(piece) + b"\n")
+        if self.is_gone:
+            raise BadInput(self.gone)
         self.grew = True
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it meanwhile, or the file of the slices in it."""
+        return os.fstat(self._slices.fileno()).st_nlink == 0
+
+    @property
+    def gone(self) -> str:
+        """What to say of that."""
+        return f"{self.path}: was removed while the run was under way; what was measured is lost"
+
+    def check_room(self) -> None:
+        """Find out whether there is room for a little more. Raises BadInput."""
+        with _named(self.path, "written"), tempfile.TemporaryFile(dir=self.path, buffering=0) as file:
+            file.write(bytes(_A_LITTLE_BYTES))
 
     def append_histograms(self, histograms: Mapping[histogram_log.Key, LatencyHistogram]) -> None:
         """Store latencies; those of one key add up when they are read."""
-        saved_s = time.time() - self._started_s
+        saved_s = time.monotonic() - self._started_s
         self._append(self._histograms, histogram_log.lines(histograms, self._saved_s, saved_s).encode())
         self._saved_s = saved_s
 
@@ -171,6 +189,12 @@ def load(path: Path) -> StoredRun:
         summary=summary,
         notes=tuple(notes),
     )
+
+
+def check_idle(path: Path) -> None:
+    """Find out that no run is under way in a folder. Raises BadInput."""
+    with _named(path / SLICES, "read"), FileIO(path / SLICES, "rb") as file:
+        _lock(file, path)
 
 
 def _lock(file: FileIO, path: Path) -> None:
