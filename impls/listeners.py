@@ -11,6 +11,12 @@ from impls.contract import BACKLOG, Options
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER {on, 0 s}: close(2) sends a reset and leaves no TIME_WAIT behind (socket(7))."""
 
+UNSENT_BYTES = 131072
+"""What the kernel holds for a connection beyond what it has sent and the other end has room for (TCP_NOTSENT_LOWAT)."""
+BACKEND_UNREAD_BYTES = 131072
+"""What the kernel holds of a reply that is not read because its client is slow: it takes twice as much memory, headers
+and slack included (SO_RCVBUF in socket(7)), and lets the buffer no longer grow to tcp_rmem's largest."""
+
 DEFER_ACCEPT_S = 1
 """How long a lean listener waits for a connection's first bytes. The kernel counts it in retransmissions of its
 SYN-ACK, the first of which is due after a second (``secs_to_retrans``, net/ipv4/tcp.c)."""
@@ -36,6 +42,7 @@ def _open_listener(address: Address, options: Options) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)  # its connections inherit it
         if address.family == socket.AF_INET6:
             # Without it [::]:80 would also take IPv4's port 80, and 0.0.0.0:80 beside it would fail.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -85,5 +92,7 @@ def open_backend_socket(address: Address, *, lean: bool) -> socket.socket:
 def set_backend_options(backend: socket.socket, *, lean: bool) -> None:
     """Set what a connection to a backend has. Before it connects, ``lean`` saves the handshake's last ACK as well."""
     backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    backend.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BACKEND_UNREAD_BYTES)
+    backend.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     if lean:
         backend.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)

@@ -24,6 +24,10 @@ _ANY_INTERFACE_ANY_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # â€
 _STATE_OFFSET, _COUNTS_OFFSET = 1, 4 + 48 + 4
 _COUNTS = struct.Struct("=IIII")  # inet_diag_msg from idiag_rqueue on
 _BUFFER_BYTES = 4096
+_MEMORY = 7  # INET_DIAG_SKMEMINFO (include/uapi/linux/inet_diag.h)
+_ASK_MEMORY = 1 << (_MEMORY - 1)
+_ATTRIBUTE = struct.Struct("=HH")  # rtattr
+_MEMORY_COUNTS = struct.Struct("=IIIIII")  # SK_MEMINFO_RMEM_ALLOC to SK_MEMINFO_WMEM_QUEUED
 
 Endpoint = tuple[str, int]
 """IP address and port."""
@@ -39,6 +43,8 @@ class SocketState:
     send_queue: int
     """Bytes written and not acknowledged; of a listener, the limit of its backlog."""
     inode: int
+    memory_bytes: int
+    """What the kernel has allocated for what waits in both directions (SK_MEMINFO in sock_diag(7))."""
 
 
 def find(local: Endpoint, remote: Endpoint) -> SocketState | None:
@@ -77,7 +83,7 @@ def _query(local: Endpoint, remote: Endpoint | None) -> SocketState | None:
     remote_host, remote_port = remote or ("", 0)
     identity = _SOCKET_ID.pack(local[1], remote_port, _packed(family, local[0]), _packed(family, remote_host))
     every_state = 0xFFFFFFFF
-    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, every_state) + identity + _ANY_INTERFACE_ANY_COOKIE
+    body = _REQUEST.pack(family, socket.IPPROTO_TCP, _ASK_MEMORY, every_state) + identity + _ANY_INTERFACE_ANY_COOKIE
     header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.send(header + body)
@@ -89,7 +95,21 @@ def _query(local: Endpoint, remote: Endpoint | None) -> SocketState | None:
             return None
         raise OSError(number, f"sock_diag about {ports.join(*local)}: {os.strerror(number)}")
     receive_queue, send_queue, _, inode = _COUNTS.unpack_from(answer, _HEADER.size + _COUNTS_OFFSET)
-    return SocketState(answer[_HEADER.size + _STATE_OFFSET], receive_queue, send_queue, inode)
+    state = answer[_HEADER.size + _STATE_OFFSET]
+    return SocketState(state, receive_queue, send_queue, inode, _memory_bytes(answer))
+
+
+def _memory_bytes(answer: bytes) -> int:
+    """Add up what an answer's attributes tell; 0 when none does, as of a connection in TIME_WAIT."""
+    length = _HEADER.unpack_from(answer)[0]
+    offset = _HEADER.size + _COUNTS_OFFSET + _COUNTS.size
+    while offset + _ATTRIBUTE.size <= length:
+        size, kind = _ATTRIBUTE.unpack_from(answer, offset)
+        if kind == _MEMORY:
+            received, _, _, _, reserved, queued = _MEMORY_COUNTS.unpack_from(answer, offset + _ATTRIBUTE.size)
+            return int(received + reserved + queued)
+        offset += max(size + -size % 4, _ATTRIBUTE.size)
+    return 0
 
 
 def _packed(family: socket.AddressFamily, host: str) -> bytes:

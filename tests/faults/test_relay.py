@@ -107,7 +107,7 @@ def test_messages_are_split_anywhere__both_arrive_unchanged(
 ) -> None:
     relay = relays(impl, flags)
 
-    @trying(40)
+    @trying(20)
     @given(st.integers(), sizes(), cuts(), st.sampled_from(["length", "interim", "end"]), sizes(), cuts())
     def attempt(
         seed: int, request_size: int, request_cuts: Cuts, kind: Framed, reply_size: int, reply_cuts: Cuts
@@ -163,7 +163,7 @@ def test_a_backend_stops_within_its_reply__what_it_sent_arrives_and_then_the_end
 ) -> None:
     relay = relays(impl, flags)
 
-    @trying(30)
+    @trying(18)
     @given(
         st.integers(), sizes(), st.integers(0, 999_999), st.sampled_from(["length", "interim", "end"]), st.booleans()
     )
@@ -194,7 +194,7 @@ def test_a_backend_answers_before_it_has_the_request__the_reply_arrives_whole(
 ) -> None:
     relay = relays(impl, flags)
 
-    @trying(40)
+    @trying(20)
     @given(st.integers(), sizes(), st.integers(0, 999_999), sizes(400_000), st.booleans())
     def attempt(seed: int, request_size: int, cut: int, size: int, reads_late: bool) -> None:  # noqa: FBT001  drawn
         with relay.client() as (client, call):
@@ -263,7 +263,7 @@ def test_a_client_ends_its_stream_anywhere__the_backend_gets_what_came_before_an
 ) -> None:
     relay = relays(impl, flags)
 
-    @trying(30)
+    @trying(18)
     @given(
         st.integers(),
         sizes(),
