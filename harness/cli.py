@@ -370,9 +370,15 @@ def cost(
 @click.option("--for", "duration_s", type=Duration(2, 86400), default="60s", show_default=True, help="How long.")
 @click.option("--workers", type=Counts(64, several=False), default="2", show_default=True,
               help="Worker processes of each of the four servers; they may share CPUs.")  # fmt: skip
+@click.option("--until-lost", is_flag=True, help="End as soon as a request is lost.")
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the faults of an earlier one.  [default: random]")
 def torture_command(
-    name: str, externals: Sequence[str], duration_s: float, workers: Sequence[int], seed: int | None
+    name: str,
+    externals: Sequence[str],
+    duration_s: float,
+    workers: Sequence[int],
+    until_lost: bool,  # noqa: FBT001  click passes options by name
+    seed: int | None,
 ) -> int:
     """Load one implementation while faults are injected at random, and account for every request.
 
@@ -391,6 +397,7 @@ def torture_command(
         implementation=found[0],
         duration_s=duration_s,
         workers=workers[0],
+        until_lost=until_lost,
         seed=secrets.randbits(32) if seed is None else seed,
     )
     tortured = tortures.torture(request, PROGRESS)

@@ -73,7 +73,7 @@ class Backend:
         dying = list(self._open)
         for served in dying:
             _identify(served, self._known)
-            _mark(served)
+            _mark(served, self._known)
             served.to_reset = True
             if served.task is not None:
                 served.task.cancel()
@@ -198,12 +198,15 @@ def _identify(served: _Served, known: Mapping[bytes, Exchange]) -> None:
         served.exchange, served.under_way = exchange, True
 
 
-def _mark(served: _Served) -> None:
-    """Let the exchange that is under way know why it fails, or the client's connection why there will be no other."""
+def _mark(served: _Served, known: Mapping[bytes, Exchange]) -> None:
+    """Let the exchange that is not over know why it fails, or the client's connection why there will be no other.
+
+    What was sent last may still be here, and is lost.
+    """
     exchange = served.exchange
     if exchange is None:
         return
-    if served.under_way:
+    if exchange.identity in known:
         exchange.reached_backend, exchange.cut, exchange.cut_after = True, "died", len(exchange.reply)
     if exchange.carrier is not None:
         exchange.carrier.backend_died = True

@@ -49,6 +49,8 @@ class Request:
     duration_s: float
     seed: int
     workers: int
+    until_lost: bool = False
+    """Whether to end as soon as a request is lost, or something else is found."""
     patience_s: float = PATIENCE_S
     """How long an exchange may take in all."""
 
@@ -121,6 +123,7 @@ class _Run:
                     victim.note_fresh()
                 with progress.status("warming up"):
                     await self._load(warm_s)
+                    await asyncio.gather(*map(self._has_its_workers, self._victims))
                     await asyncio.gather(*(victim.note_warm() for victim in self._victims))
                 with progress.status(f"torturing {self._request.implementation.name}, seed {self._request.seed}"):
                     await self._torture(end_s)
@@ -169,7 +172,11 @@ class _Run:
         await asyncio.gather(*(client.run(left_s) for several in self._clients.values() for client in several))
 
     def _left(self, end_s: float) -> Callable[[], float]:
-        return lambda: 0.0 if self._stop.is_set() else end_s - time.monotonic()
+        return lambda: 0.0 if self._is_over() else end_s - time.monotonic()
+
+    def _is_over(self) -> bool:
+        found = self._request.until_lost and (self._ledger.unexplained or self._ledger.findings)
+        return self._stop.is_set() or bool(found)
 
     async def _torture(self, end_s: float) -> None:
         load = asyncio.create_task(self._load(end_s))
@@ -197,10 +204,18 @@ class _Run:
             await self._wait(min(fault.rest_s, left_s()))
             if left_s() <= 0:
                 return
-            if await asyncio.to_thread(victim.server.worker_pids) != victim.pids:
-                self._ledger.find(f"{victim.name}: a worker has ended by itself: {victim.server.last_words()}")
+            if not await self._has_its_workers(victim):
                 return
             await self._inject(victim, fault)
+
+    async def _has_its_workers(self, victim: Victim) -> bool:
+        """Tell, and note where that is not so, whether its workers are those that were not killed here."""
+        pids = await asyncio.to_thread(victim.server.worker_pids)
+        if pids == victim.pids:
+            return True
+        self._ledger.find(f"{victim.name}: a worker has ended by itself: {victim.server.last_words()}")
+        victim.pids = pids
+        return False
 
     async def _inject(self, victim: Victim, fault: Fault) -> None:
         pid = victim.pids[int(fault.worker * len(victim.pids))]
@@ -250,6 +265,7 @@ class _Run:
         if ended(self._victims):
             return
         for victim in self._victims:
+            await self._has_its_workers(victim)
             for client in self._clients[victim.name][:_LAST_EXCHANGES]:
                 if not await client.once():
                     self._ledger.find(f"{victim.name} does not answer correctly any more")

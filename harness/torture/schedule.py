@@ -9,6 +9,8 @@ Kind = Literal["kill", "pause", "remove log", "full log", "storm"]
 KINDS: tuple[Kind, ...] = ("kill", "pause", "remove log", "full log", "storm")
 _WEIGHTS = (4, 5, 2, 1, 1)
 _REST_S = (0.2, 1.0)
+_BACKENDS_LIVE_S = (0.3, 3.0)
+"""Longer, so that some live for as long as a proxy waits for one that is silent."""
 _PAUSE_S = (0.02, 0.5)
 _ALL_OUT_SHARE = 0.15
 
@@ -48,4 +50,4 @@ def deaths(seed: int, backends: int) -> Iterator[Death]:
     while True:
         everyone = source.random() < _ALL_OUT_SHARE
         chosen = tuple(range(backends)) if everyone else (source.randrange(backends),)
-        yield Death(source.uniform(*_REST_S), chosen, source.uniform(*_PAUSE_S))
+        yield Death(source.uniform(*_BACKENDS_LIVE_S), chosen, source.uniform(*_PAUSE_S))

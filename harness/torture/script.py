@@ -13,7 +13,8 @@ Act = Literal["answer", "answer early", "fall silent", "end", "reset"]
 
 LARGEST_BYTES = 4_000_000
 SMALL_BYTES = 1_500
-"""With its head this is one read of a server, so in keep-alive server mode it gets exactly one reply."""
+KEPT_BYTES = 200
+"""In keep-alive server mode: one read, so that there is exactly one reply, and short, as the log has all of it."""
 SILENT_S = REPLY_TIMEOUT_S + 5.0
 """Longer than a proxy waits."""
 
@@ -66,14 +67,14 @@ class Script:
 
 def draw(source: random.Random, way: Way) -> Script:
     """Draw an exchange. Each call takes what it needs from ``source``, so only whole sequences repeat."""
-    is_large = source.random() < _LARGE_SHARE and not (way.kept and not way.proxied)
-    request_bytes = source.randrange(SMALL_BYTES)
+    # A kept connection of server mode answers each read, so a request in pieces has no one reply.
+    may_split = way.proxied or not way.kept
+    is_large = source.random() < _LARGE_SHARE and may_split
+    request_bytes = source.randrange(SMALL_BYTES if may_split else KEPT_BYTES)
     reply_bytes = source.choice([0, 1, source.randrange(200), source.randrange(20_000)])
     if is_large:
         request_bytes = source.choice([request_bytes, source.randrange(LARGEST_BYTES)])
         reply_bytes = source.randrange(LARGEST_BYTES)
-    # A kept connection of server mode answers each read, so a request in pieces has no one reply.
-    may_split = way.proxied or not way.kept
     act, act_at = _draw_act(source, way) if way.proxied else ("answer", 0.0)
     if act == "answer early":
         request_bytes = 100_000 + source.randrange(1_000_000)

@@ -44,7 +44,7 @@ class Victim:
     async def note_warm(self) -> None:
         """Note what it is like after load without a fault done to its processes. Raises ProcessLookupError."""
         await self._settled()
-        self._warm = largest(map(held, self.pids))
+        self._warm = largest(map(held, self.server.worker_pids()))
 
     async def wait_replaced(self, killed: int, timeout_s: float) -> bool:
         """Wait until there are as many workers as before, without the one that was killed."""
@@ -101,7 +101,7 @@ def _surplus(now: Held, before: Held) -> int:
 
 def ended(victims: Sequence[Victim]) -> list[str]:
     """Name the servers that have ended by themselves, with their last words."""
-    return [f"{one.name} has ended: {one.server.last_words()}" for one in victims if one.server.died]
+    return [f"{one.name} has ended: {one.server.fate()}" for one in victims if one.server.died]
 
 
 def left(victims: Sequence[Victim]) -> list[int]:

@@ -7,7 +7,7 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
 
-_AFTER = 100
+_AFTER = 60
 
 
 def die(worker: Worker) -> None:
