@@ -1,5 +1,6 @@
 """The log file: whole lines, appended, that never carry raw bytes from the network."""
 
+import codecs
 import errno
 import os
 import time
@@ -9,6 +10,9 @@ from impls.counters import Row
 
 DEBUG_BYTES = 2048
 """Received bytes shown in one debug line; what is beyond is only counted."""
+
+_escape = codecs.getencoder("unicode_escape")
+"""Looked up here: a worker may be a user's who may not read the file that it comes from (``--user``)."""
 
 _ADVICE = {
     errno.EMFILE: "; this worker may have no more: raise the limit with 'ulimit -Hn' as root, or with nofile in "
@@ -87,7 +91,8 @@ class Log:
 
     def read(self, connection: int, data: bytes | memoryview | bytearray) -> None:
         """Debug: ``data`` was read; empty at the end of the stream."""
-        shown = bytes(data[:DEBUG_BYTES]).decode("latin-1").encode("unicode_escape").decode("ascii")
+        escaped, _ = _escape(bytes(data[:DEBUG_BYTES]).decode("latin-1"))
+        shown = escaped.decode("ascii")
         more = f" and {len(data) - DEBUG_BYTES} more" if len(data) > DEBUG_BYTES else ""
         self.line(f'read {connection} {len(data)} bytes "{shown}"{more}')
 

@@ -1,0 +1,127 @@
+"""A server that has given up its privileges, and what needs them afterwards."""
+
+import os
+import pwd
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGHUP, SIGKILL
+
+import pytest
+
+from harness import processes
+from harness.conformance.backend import reply_with_length
+from harness.conformance.subject import Subject
+from harness.conformance.worker import expect_workers, status_of
+from harness.registry import Implementation
+from harness.servers import Server
+
+NAME = "nobody"
+WITHIN_S = 5.0
+CAP_SETUID = 7
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to become another user")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Make a folder that the user may write to, and get to: others' temporary folders are closed to it."""
+    made = Path(f"/tmp/percore-{random.SystemRandom().randrange(10**12)}")  # noqa: S108  mkdtemp would close it
+    made.mkdir()
+    shutil.chown(made, NAME)
+    yield made
+    shutil.rmtree(made)
+
+
+def low_address() -> str:
+    """Make an address that hardly anything else has, on a port below 1024."""
+    drawn = random.SystemRandom()
+    return f"127.{drawn.randint(1, 254)}.{drawn.randint(0, 255)}.{drawn.randint(1, 254)}:{drawn.randint(600, 1023)}"
+
+
+def users(server: Server) -> set[int]:
+    return {int(uid) for pid in server.process_pids() for uid in status_of(Path(f"/proc/{pid}/status"))["Uid"].split()}
+
+
+def is_nobodys(server: Server) -> bool:
+    return users(server) == {pwd.getpwnam(NAME).pw_uid}
+
+
+def test_a_worker_is_killed_after_privileges_were_given_up__another_serves_the_low_port_as_the_same_user(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with Subject(impl, (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "--user", NAME, "-o", "/dev/null"], [low_address()])
+        [worker] = expect_workers(subject, server, 1)
+        os.kill(worker, SIGKILL)
+        assert processes.wait_until(lambda: server.worker_pids() not in ([], [worker]), WITHIN_S)
+        subject.exchange(server.listen[0])
+        assert is_nobodys(server)
+
+
+def test_the_parent_is_killed_after_privileges_were_given_up__its_workers_end(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with Subject(impl, (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "--user", NAME, "-o", "/dev/null"])
+        [worker] = expect_workers(subject, server, 1)
+        os.kill(server.pid, SIGKILL)
+        assert processes.wait_ended(worker, WITHIN_S)
+
+
+@pytest.mark.parametrize("flags", [("-k", "-d"), ("-d", "--lean")], ids=" ".join)
+def test_the_user_may_not_read_where_the_server_was_started__it_relays_and_logs_all_the_same(
+    flags: tuple[str, ...], impl: Implementation, tmp_path: Path, folder: Path
+) -> None:
+    with Subject(impl, flags, tmp_path, None) as subject:
+        backend = subject.backend(["127.0.0.1"])
+        log = folder / "log"
+        server = subject.start(["-w", "1", *flags, "--user", NAME, "-x", backend.address, "-o", str(log)])
+        client, call = subject.connect(server.listen[0]), subject.call([backend])
+        client.send(call.request(b"\x00\x1b\xff"))
+        call.accept(client).send(reply_with_length())
+        client.expect(reply_with_length(), "a reply through a proxy without privileges")
+        assert processes.wait_until(lambda: "\\x1b" in log.read_text(), WITHIN_S)
+        assert is_nobodys(server)
+        assert log.stat().st_uid == pwd.getpwnam(NAME).pw_uid
+
+
+def test_sighup_comes_when_the_user_may_not_open_the_log_any_more__the_old_file_stays_in_use(
+    impl: Implementation, tmp_path: Path, folder: Path
+) -> None:
+    with Subject(impl, ("-k",), tmp_path, None) as subject:
+        log = folder / "log"
+        server = subject.start(["-w", "1", "-k", "-d", "--user", NAME, "-o", str(log)])
+        client = subject.connect(server.listen[0])
+        shutil.chown(log, "root")
+        log.chmod(0o600)
+        server.send_signal(SIGHUP)
+        said = "the log is still the old file, as the new one cannot be written: Permission denied"
+        assert processes.wait_until(lambda: any(said in line for line in server.stderr_lines()), WITHIN_S)
+        client.send(b"still-there")
+        client.receive_reply()
+        assert processes.wait_until(lambda: "still-there" in log.read_text(), WITHIN_S)
+
+
+def test_the_log_is_not_the_users_to_write__one_line_names_it_and_nothing_is_left(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with Subject(impl, (), tmp_path, None) as subject:
+        finished = subject.run(["-w", "1", "--user", NAME, "-o", str(closed / "log")], [subject.reserve()])
+    assert finished.status == 2
+    assert finished.left_running == 0
+    [line] = finished.stderr
+    assert f"-o {closed / 'log'}: cannot be written: Permission denied as user {NAME}" in line
+
+
+def test_the_process_may_not_become_another_user__one_line_says_what_would_help(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with Subject(impl, (), tmp_path, None) as subject:
+        finished = subject.run(["-w", "1", "--user", NAME], [subject.reserve()], without_capability=CAP_SETUID)
+    assert finished.status == 2
+    assert finished.left_running == 0
+    [line] = finished.stderr
+    assert f"--user {NAME}: this process may not become another user" in line
