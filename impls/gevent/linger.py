@@ -4,12 +4,13 @@ import socket
 
 import gevent
 
+from impls.connections import Connections
 from impls.contract import LINGER_S, READ_SIZE
 from impls.gevent.accept import Connection
 from impls.log import Log
 
 
-def linger(connection: Connection, log: Log | None) -> None:
+def linger(connection: Connection, connections: Connections[Connection], log: Log | None) -> None:
     """End the stream, and read on until the client ends its own or is silent for LINGER_S.
 
     A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
@@ -24,3 +25,4 @@ def linger(connection: Connection, log: Log | None) -> None:
             log.read(connection.fileno(), data)
         if not data:
             return
+        connections.touch(connection)

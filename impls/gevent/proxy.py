@@ -13,14 +13,18 @@ before says why.
 import errno
 import os
 import socket
+import time
 
 import gevent
 from gevent.hub import get_hub
+from gevent.lock import BoundedSemaphore
 
-from impls import counters
+from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
+from impls.connections import Connections
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
+from impls.descriptors import NO_DESCRIPTOR, RETRY_S, Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
@@ -31,32 +35,83 @@ GONE_CHECK_S = 0.1
 """How often a client that has ended its stream is asked whether it is still there."""
 
 
-def relaying(worker: Worker) -> Handler:
+def relaying(worker: Worker, connections: Connections[Connection]) -> Handler:
     """Make the handler that relays between one client and a backend of its own."""
-    backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+    common = _Common(worker, connections)
 
     def relay(client: Connection, _: Peer) -> None:
-        _Pair(worker, backends, client).run()
+        _Pair(common, client).run()
 
     return relay
+
+
+class _Common:
+    """What a worker's pairs have in common."""
+
+    def __init__(self, worker: Worker, connections: Connections[Connection]) -> None:
+        self.worker = worker
+        self.connections = connections
+        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+        self._reserve = Reserve()
+        self._waiting = 0
+        self._turn = BoundedSemaphore()
+        """Of those who wait for a descriptor one tries, and the others wait for that one."""
+
+    def open_backend(self, address: Address) -> socket.socket:
+        """Make a socket; without a descriptor for it, wait as long as a backend may take to accept. Raises OSError."""
+        options = self.worker.options
+        try:
+            return open_backend_socket(address, lean=options.lean)
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            self.worker.log.backend_socket_failed(error)
+        until_s = time.monotonic() + options.connect_timeout_s
+        self._waiting += 1
+        self.connections.hold()
+        try:
+            with self._turn:
+                while True:
+                    self._reserve.give()
+                    try:
+                        return open_backend_socket(address, lean=options.lean)
+                    except OSError as error:
+                        if error.errno not in NO_DESCRIPTOR or time.monotonic() >= until_s:
+                            raise
+                    gevent.sleep(RETRY_S)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                gevent.spawn(self._have_reserve)
+
+    def _have_reserve(self) -> None:
+        """Accept again when there is a descriptor in reserve again."""
+        while not self._waiting:
+            if self._reserve.renew():
+                self.connections.release()
+                return
+            gevent.sleep(RETRY_S)
 
 
 class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "_address", "_backend", "_backends", "_client", "_debug", "_delivering", "_failing", "_forwarder", "_framing",
-        "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_over", "_requests", "_row", "_timer",
-        "_unread",
+        "_address", "_backend", "_client", "_common", "_connections", "_debug", "_delivering", "_failing", "_forwarder",
+        "_framing", "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_requests",
+        "_row", "_timer", "_unread",
     )  # fmt: skip
 
-    def __init__(self, worker: Worker, backends: Backends[Address], client: Connection) -> None:
+    def __init__(self, common: _Common, client: Connection) -> None:
+        worker = common.worker
         self._options = worker.options
         self._row = worker.counters
         self._log = worker.log
         self._debug = worker.options.debug
         self._keepalive = worker.options.keepalive
-        self._backends = backends
+        self._orders = worker.orders
+        self._common = common
+        self._connections = common.connections
         self._client = client
         self._framing = ReplyFraming()
         self._requests = RequestFraming()
@@ -84,17 +139,17 @@ class _Pair:
                 self._log.read(fd, request)
             if request:
                 self._requests.feed(request)
+                self._connections.exchanges[client] = self
                 self._exchange(request)
                 if self._may_send_more:
                     self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
-                    linger(client, self._log if self._debug else None)
+                    linger(client, self._connections, self._log if self._debug else None)
         except OSError as error:
-            self._row[self._failing] += 1
-            if self._debug:
-                self._log.line(f"error {fd} {error.strerror}")
+            self._client_failed(error, self._failing)
         client.close()
+        self._connections.forget(client)
         if self._debug:
             self._log.closed(fd)
 
@@ -110,10 +165,10 @@ class _Pair:
 
     def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
-        for address in self._backends.turn():
+        for address in self._common.backends.turn():
             self._address = address
             try:
-                unconnected = open_backend_socket(address, lean=self._options.lean)
+                unconnected = self._common.open_backend(address)
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
@@ -136,6 +191,8 @@ class _Pair:
     def _send_last(self, data: bytes) -> None:
         """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
+        self._delivering = True
+        self._moved()
         sent = self._client.send(data)
         if self._debug:
             self._log.wrote(self._client.fileno(), sent)
@@ -148,15 +205,20 @@ class _Pair:
         """Return what the client must still be sent; None when the backend has refused."""
         address, limit_s = self._address, self._options.reply_timeout_s
         backend.settimeout(self._options.connect_timeout_s)
+        is_connected = False
         try:
             backend.connect((address.host, address.port))
+            is_connected = True
             backend.settimeout(None)
             sent = self._send_first(backend, request)
         except TimeoutError:
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._common.backends.failed(address)
             return GATEWAY_TIMEOUT
         except OSError as error:
             self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
+            if not is_connected:
+                self._common.backends.failed(address)
             return None
         if self._debug:
             self._log.wrote(backend.fileno(), sent)
@@ -216,6 +278,7 @@ class _Pair:
                 self._forward_end(backend)
                 self._notice_reset()
                 return
+            self._moved()
             self._requests.feed(data)
             self._unread = False
             unsent = data
@@ -244,6 +307,7 @@ class _Pair:
                 return
             if self._debug:
                 self._log.read(fd, data)
+            self._moved()
             self._half_closed = not data
 
     def _forward_end(self, backend: Connection) -> None:
@@ -271,9 +335,8 @@ class _Pair:
             self._requests.answered(completed)
             if completed and not self._keepalive:
                 return data
-            self._delivering = True
             try:
-                self._send_all(self._client, data)
+                self._deliver(data)
             except OSError as error:
                 self._client_left(error, counters.ERROR_WRITE)
                 return b""
@@ -282,6 +345,17 @@ class _Pair:
                 self._watch()
             else:
                 self._timer.stop()
+                if self._orders.to_stop:
+                    self.end_unused()
+
+    def _moved(self) -> None:
+        """Take note that something has moved on the client's connection."""
+        self._connections.moved[self._client] = self._connections.sweeps
+
+    def _deliver(self, data: bytes) -> None:
+        self._delivering = True
+        self._moved()
+        self._send_all(self._client, data)
 
     def _backend_lost(self, fd: int, error: OSError) -> bytes:
         """Take an error of the backend's connection, which may be one that was made here to end the wait for it."""
@@ -326,9 +400,32 @@ class _Pair:
         if self._over:
             return
         self._over = self._half_closed = True
+        self._client_failed(error, kind)
+        self._backend.close()
+
+    def _client_failed(self, error: OSError, kind: int) -> None:
+        if self._connections.was_idle(self._client):
+            return
         self._row[kind] += 1
         if self._debug:
             self._log.line(f"error {self._client.fileno()} {error.strerror}")
+
+    def end_idle(self) -> bool:
+        """End it, as nothing moves, unless the backend is to move."""
+        if self._owes and not self._delivering:
+            return False
+        if not self._delivering:
+            self._end()
+        return True
+
+    def end_unused(self) -> None:
+        """End it if it is between exchanges."""
+        if not (self._owes or self._delivering or queues.unread(self._client.fileno())):
+            self._end()
+
+    def _end(self) -> None:
+        """End it between exchanges, when nothing of the client's is unread."""
+        self._over = self._half_closed = True
         self._backend.close()
 
     def _watch(self) -> None:
@@ -347,4 +444,5 @@ class _Pair:
                 self._log.wrote(connection.fileno(), sent)
             if sent == len(data):
                 return
+            self._moved()
             data = data[sent:]

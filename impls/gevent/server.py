@@ -13,11 +13,14 @@ keep-alive the loop waits first, on a watcher of its own (``hub.wait``): one rec
 instructions instead of 29,700 (README.md says how to count).
 """
 
+import socket
+
 import gevent
 
 from impls import counters
+from impls.connections import Connections
 from impls.contract import READ_SIZE
-from impls.gevent.accept import READABLE, Connection, Handler, Peer, serve_connections
+from impls.gevent.accept import READABLE, Acceptor, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.gevent.polls import count_polls
 from impls.gevent.proxy import relaying
@@ -27,16 +30,18 @@ LIBRARY = f"gevent {gevent.__version__}"
 
 
 def serve(worker: Worker) -> None:
-    """Serve until a signal ends the process."""
-    handler = relaying(worker) if worker.options.backends else answering(worker)
+    """Serve until the worker is ordered to stop and what was under way has finished."""
+    acceptor = Acceptor(worker)
+    handler = (relaying if worker.options.backends else answering)(worker, acceptor.connections)
     if worker.options.verbose:
         count_polls(worker.counters)
-    serve_connections(worker, handler)
+    acceptor.serve(handler)
 
 
-def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it holds
+def answering(worker: Worker, connections: Connections[Connection]) -> Handler:  # noqa: C901  as of answer, which it holds
     """Make the handler that answers each message with one reply, then closes, or with keep-alive waits for the next."""
-    row, log = worker.counters, worker.log
+    row, log, orders = worker.counters, worker.log, worker.orders
+    moved = connections.moved
     keepalive, debug = worker.options.keepalive, worker.options.debug
     reply = worker.options.reply
     hub = gevent.get_hub()
@@ -68,15 +73,20 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
                 kind = counters.ERROR_READ
                 if not keepalive:
                     if len(data) == READ_SIZE:
-                        linger(connection, log if debug else None)
+                        linger(connection, connections, log if debug else None)
                     break
+                moved[connection] = connections.sweeps
+                if orders.to_stop:
+                    connection.shutdown(socket.SHUT_RD)  # what has arrived by now is still read, then the end
         except OSError as error:
-            row[kind] += 1
-            if debug:
-                log.line(f"error {fd} {error.strerror}")
+            if not connections.was_idle(connection):
+                row[kind] += 1
+                if debug:
+                    log.line(f"error {fd} {error.strerror}")
         if request:
             request.close()
         connection.close()
+        connections.forget(connection)
         if debug:
             log.closed(fd)
 

@@ -7,34 +7,115 @@ from typing import NoReturn
 import trio
 
 from impls import counters
+from impls.connections import Connections
+from impls.descriptors import NO_DESCRIPTOR
 from impls.worker import Worker
 
 RETRY_S = 0.1
 """How long a listener rests when accept(2) fails, mostly for want of descriptors; as in trio.serve_listeners."""
 
-Handler = Callable[[trio.socket.SocketType], Awaitable[None]]
-"""Takes one connection from accept to close. An exception that leaves it ends the worker."""
+Connection = trio.socket.SocketType
+Handler = Callable[[Connection], Awaitable[None]]
+"""Takes one connection from accept to close, and has it forgotten. An exception that leaves it ends the worker."""
 
 
-async def serve_connections(worker: Worker, handler: Handler) -> None:
-    """Run ``handler`` in a task of its own for every connection, until a signal ends the process."""
-    async with trio.open_nursery() as nursery:
-        for listener in worker.listeners:
-            nursery.start_soon(_accept, worker, listener, handler, nursery)
+class Acceptor:
+    """Accepts while there is room, until the worker is to stop."""
 
+    def __init__(self, worker: Worker) -> None:
+        self.connections: Connections[Connection] = Connections(worker, self._connection_ended)
+        self._worker = worker
+        self._ended = trio.Event()
+        """That a connection has ended; a new one for each wait."""
 
-async def _accept(worker: Worker, inherited: socket.socket, handler: Handler, nursery: trio.Nursery) -> NoReturn:
-    row, log, debug = worker.counters, worker.log, worker.options.debug
-    listener = trio.socket.from_stdlib_socket(inherited)
-    while True:
+    async def serve(self, handler: Handler) -> None:
+        """Run ``handler`` in a task of its own for every connection, until none is left after the order to stop."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep)
+            async with trio.open_nursery() as accepting:
+                for listener in self._worker.listeners:
+                    accepting.start_soon(self._accept, listener, handler, nursery)
+                while not self._worker.orders.obey():
+                    await trio.lowlevel.wait_readable(self._worker.orders.fileno())
+                accepting.cancel_scope.cancel()
+            self.connections.end_unused()
+            for listener in self._worker.listeners:
+                await self._accept_the_last(listener, handler, nursery)
+            while self.connections.accepted:
+                await self._end_of_one()
+            nursery.cancel_scope.cancel()
+
+    async def _sweep(self) -> NoReturn:
+        while True:
+            await trio.sleep(self.connections.sweep_s)
+            self.connections.sweep()
+
+    async def _accept(self, listener: socket.socket, handler: Handler, nursery: trio.Nursery) -> NoReturn:
+        """Accept for as long as this runs.
+
+        What the library's own ``accept`` does, but that no other task can take the last room between look and accept.
+        """
+        connections = self.connections
+        accepted = connections.accepted
+        while True:
+            if len(accepted) >= connections.most:
+                connections.pause()
+                while not connections.has_room():
+                    await self._end_of_one()
+                connections.is_paused = False
+            try:
+                self._accept_one(listener, handler, nursery)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)
+            except OSError as error:
+                if error.errno in NO_DESCRIPTOR:
+                    connections.pause()
+                with trio.move_on_after(RETRY_S):
+                    await self._end_of_one()
+            else:
+                connections.is_paused = False
+                await trio.lowlevel.checkpoint()
+
+    async def _accept_the_last(self, listener: socket.socket, handler: Handler, nursery: trio.Nursery) -> None:
+        """Accept whoever waits, as far as there is room, and then nobody any more."""
+        while True:
+            try:
+                while self.connections.has_room():
+                    self._accept_one(listener, handler, nursery)
+            except BlockingIOError:
+                break
+            except OSError:  # counted and logged; there may be a descriptor when a connection ends
+                if not self.connections.accepted:
+                    break
+            await self._end_of_one()
+        # A registration with epoll lives for as long as another process has the listener open.
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+    def _accept_one(self, listener: socket.socket, handler: Handler, nursery: trio.Nursery) -> None:
+        """Accept at once, or raise BlockingIOError or another OSError, which is counted and logged by then."""
+        worker = self._worker
         try:
-            connection, peer = await listener.accept()
+            accepted, peer = listener.accept()
+        except BlockingIOError:
+            raise
         except OSError as error:
-            row[counters.ERROR_ACCEPT] += 1
-            log.accept_failed(error)
-            await trio.sleep(RETRY_S)
-            continue
-        row[counters.ACCEPTED] += 1
-        if debug:
-            log.accepted(connection.fileno(), peer)
+            worker.counters[counters.ERROR_ACCEPT] += 1
+            worker.log.accept_failed(error)
+            raise
+        connection = trio.socket.from_stdlib_socket(accepted)
+        self.connections.accepted[connection] = self.connections.sweeps
+        worker.counters[counters.ACCEPTED] += 1
+        if worker.options.debug:
+            worker.log.accepted(connection.fileno(), peer)
         nursery.start_soon(handler, connection)
+
+    async def _end_of_one(self) -> None:
+        """Wait until a connection has ended."""
+        self.connections.awaited = True
+        await self._ended.wait()
+
+    def _connection_ended(self) -> None:
+        self.connections.awaited = False
+        self._ended.set()
+        self._ended = trio.Event()

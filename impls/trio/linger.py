@@ -4,11 +4,13 @@ import socket
 
 import trio
 
+from impls.connections import Connections
 from impls.contract import LINGER_S, READ_SIZE
 from impls.log import Log
+from impls.trio.accept import Connection
 
 
-async def linger(connection: trio.socket.SocketType, log: Log | None) -> None:
+async def linger(connection: Connection, connections: Connections[Connection], log: Log | None) -> None:
     """End the stream, and read on until the client ends its own or is silent for LINGER_S.
 
     A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
@@ -22,4 +24,5 @@ async def linger(connection: trio.socket.SocketType, log: Log | None) -> None:
                 log.read(connection.fileno(), data)
             if not data:
                 return
+            connections.touch(connection)
             silence.deadline = trio.current_time() + LINGER_S

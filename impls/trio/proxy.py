@@ -7,13 +7,15 @@ import socket
 
 import trio
 
-from impls import counters
+from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
+from impls.connections import Connections
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
+from impls.descriptors import NO_DESCRIPTOR, RETRY_S, Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
-from impls.trio.accept import Handler
+from impls.trio.accept import Connection, Handler
 from impls.trio.linger import linger
 from impls.worker import Worker
 
@@ -21,14 +23,62 @@ GONE_CHECK_S = 0.1
 """How often a client that has ended its stream is asked whether it is still there."""
 
 
-def relaying(worker: Worker) -> Handler:
+def relaying(worker: Worker, connections: Connections[Connection]) -> Handler:
     """Make the handler that relays between one client and a backend of its own."""
-    backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+    common = _Common(worker, connections)
 
-    async def relay(client: trio.socket.SocketType) -> None:
-        await _Pair(worker, backends, client).run()
+    async def relay(client: Connection) -> None:
+        await _Pair(common, client).run()
 
     return relay
+
+
+class _Common:
+    """What a worker's pairs have in common."""
+
+    def __init__(self, worker: Worker, connections: Connections[Connection]) -> None:
+        self.worker = worker
+        self.connections = connections
+        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+        self._reserve = Reserve()
+        self._waiting = 0
+        self._turn = trio.Lock()
+        """Of those who wait for a descriptor one tries, and the others wait for that one."""
+
+    async def open_backend(self, address: Address) -> socket.socket:
+        """Make a socket; without a descriptor for it, wait as long as a backend may take to accept. Raises OSError."""
+        options = self.worker.options
+        try:
+            return open_backend_socket(address, lean=options.lean)
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            self.worker.log.backend_socket_failed(error)
+        until_s = trio.current_time() + options.connect_timeout_s
+        self._waiting += 1
+        self.connections.hold()
+        try:
+            async with self._turn:
+                while True:
+                    self._reserve.give()
+                    try:
+                        return open_backend_socket(address, lean=options.lean)
+                    except OSError as error:
+                        if error.errno not in NO_DESCRIPTOR or trio.current_time() >= until_s:
+                            raise
+                    await trio.sleep(RETRY_S)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                trio.lowlevel.spawn_system_task(self._have_reserve)
+
+    async def _have_reserve(self) -> None:
+        """Accept again when there is a descriptor in reserve again."""
+        while not self._waiting:
+            if self._reserve.renew():
+                self.connections.release()
+                return
+            await trio.sleep(RETRY_S)
 
 
 class _Pair:
@@ -36,9 +86,10 @@ class _Pair:
 
     __slots__ = (
         "_address",
-        "_backends",
         "_client",
         "_client_gone",
+        "_common",
+        "_connections",
         "_debug",
         "_delivering",
         "_failing",
@@ -47,19 +98,23 @@ class _Pair:
         "_keepalive",
         "_log",
         "_options",
+        "_orders",
         "_requests",
         "_row",
         "_scope",
         "_unread",
     )
 
-    def __init__(self, worker: Worker, backends: Backends[Address], client: trio.socket.SocketType) -> None:
+    def __init__(self, common: _Common, client: Connection) -> None:
+        worker = common.worker
         self._options = worker.options
         self._row = worker.counters
         self._log = worker.log
         self._debug = worker.options.debug
         self._keepalive = worker.options.keepalive
-        self._backends = backends
+        self._orders = worker.orders
+        self._common = common
+        self._connections = common.connections
         self._client = client
         self._framing = ReplyFraming()
         self._requests = RequestFraming()
@@ -84,14 +139,14 @@ class _Pair:
                     self._log.read(fd, request)
                 if request:
                     self._requests.feed(request)
+                    self._connections.exchanges[client] = self
                     await self._exchange(request)
                     if self._may_send_more:
                         self._failing = counters.ERROR_READ
-                        await linger(client, self._log if self._debug else None)
+                        await linger(client, self._connections, self._log if self._debug else None)
             except OSError as error:
-                self._row[self._failing] += 1
-                if self._debug:
-                    self._log.line(f"error {fd} {error.strerror}")
+                self._client_failed(error, self._failing)
+        self._connections.forget(client)
         if self._debug:
             self._log.closed(fd)
 
@@ -107,10 +162,10 @@ class _Pair:
 
     async def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
-        for address in self._backends.turn():
+        for address in self._common.backends.turn():
             self._address = address
             try:
-                unconnected = open_backend_socket(address, lean=self._options.lean)
+                unconnected = await self._common.open_backend(address)
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
@@ -128,6 +183,8 @@ class _Pair:
     async def _send_last(self, data: bytes) -> None:
         """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
+        self._delivering = True
+        self._moved()
         sent = await self._client.send(data)
         if self._debug:
             self._log.wrote(self._client.fileno(), sent)
@@ -149,20 +206,22 @@ class _Pair:
         """Return what the client must still be sent; None when the backend has refused."""
         address = self._address
         last: bytes | None = None
-        late = "did not accept the connection in time"
+        is_connected = False
         async with trio.open_nursery() as nursery:
             self._scope = scope = nursery.cancel_scope
             scope.deadline = trio.current_time() + self._options.connect_timeout_s
             try:
                 await backend.connect((address.host, address.port))
+                is_connected = True
                 sent = await self._send_first(backend, request)
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror or error}")
+                if not is_connected:
+                    self._common.backends.failed(address)
                 return None
             if self._debug:
                 self._log.wrote(backend.fileno(), sent)
             self._watch()
-            late = "did not answer in time"
             nursery.start_soon(self._forward_requests, backend, request[sent:])
             last = await self._forward_replies(backend)
             scope.cancel()
@@ -170,7 +229,10 @@ class _Pair:
             return b""
         if last is not None:
             return last
+        if not is_connected:
+            self._common.backends.failed(address)
         if self._owes:
+            late = "did not answer in time" if is_connected else "did not accept the connection in time"
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, late)
         if self._owes and self._framing.between:
             return GATEWAY_TIMEOUT
@@ -213,6 +275,7 @@ class _Pair:
             self._watch()
             if not data:
                 break
+            self._moved()
             self._requests.feed(data)
             unsent = data
         self._half_closed = True
@@ -242,19 +305,27 @@ class _Pair:
             self._requests.answered(completed)
             if completed and not self._keepalive:
                 return data
-            self._delivering = True
             self._scope.deadline = math.inf
             try:
-                await self._send_all(self._client, data)
+                await self._deliver(data)
             except OSError as error:
-                self._row[counters.ERROR_WRITE] += 1
-                if self._debug:
-                    self._log.line(f"error {self._client.fileno()} {error.strerror}")
+                self._client_failed(error, counters.ERROR_WRITE)
                 self._client_gone = self._half_closed = True
                 return b""
             self._delivering = False
             if self._owes or self._half_closed:
                 self._watch()
+            elif self._orders.to_stop:
+                self.end_unused()
+
+    def _moved(self) -> None:
+        """Take note that something has moved on the client's connection."""
+        self._connections.moved[self._client] = self._connections.sweeps
+
+    async def _deliver(self, data: bytes) -> None:
+        self._delivering = True
+        self._moved()
+        await self._send_all(self._client, data)
 
     def _backend_ended(self, *, cleanly: bool) -> bytes:
         """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
@@ -282,6 +353,7 @@ class _Pair:
                 return
             if self._debug:
                 self._log.read(fd, data)
+            self._moved()
             self._half_closed = not data
 
     async def _notice_reset(self) -> None:
@@ -293,10 +365,33 @@ class _Pair:
                 self._client_left(OSError(number, os.strerror(number)))
 
     def _client_left(self, error: OSError) -> None:
-        self._row[counters.ERROR_READ] += 1
+        self._client_failed(error, counters.ERROR_READ)
+        self._client_gone = self._half_closed = True
+        self._scope.cancel()
+
+    def _client_failed(self, error: OSError, kind: int) -> None:
+        if self._connections.was_idle(self._client):
+            return
+        self._row[kind] += 1
         if self._debug:
             self._log.line(f"error {self._client.fileno()} {error.strerror}")
-        self._client_gone = self._half_closed = True
+
+    def end_idle(self) -> bool:
+        """End it, as nothing moves, unless the backend is to move."""
+        if self._owes and not self._delivering:
+            return False
+        if not self._delivering:
+            self._end()
+        return True
+
+    def end_unused(self) -> None:
+        """End it if it is between exchanges."""
+        if not (self._owes or self._delivering or queues.unread(self._client.fileno())):
+            self._end()
+
+    def _end(self) -> None:
+        """End it between exchanges, when nothing of the client's is unread."""
+        self._half_closed = True
         self._scope.cancel()
 
     def _watch(self) -> None:
@@ -311,4 +406,5 @@ class _Pair:
                 self._log.wrote(connection.fileno(), sent)
             if sent == len(data):
                 return
+            self._moved()
             data = data[sent:]

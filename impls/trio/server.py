@@ -11,13 +11,14 @@ than double the CPU time of a short connection and change nothing on the wire.
 for the same socket. There are none: one task owns the connection from accept to close.
 """
 
-from functools import partial
+import socket
 
 import trio
 
 from impls import counters
+from impls.connections import Connections
 from impls.contract import READ_SIZE
-from impls.trio.accept import Handler, serve_connections
+from impls.trio.accept import Acceptor, Connection, Handler
 from impls.trio.linger import linger
 from impls.trio.polls import PollCounter
 from impls.trio.proxy import relaying
@@ -27,19 +28,24 @@ LIBRARY = f"trio {trio.__version__}"
 
 
 def serve(worker: Worker) -> None:
-    """Serve until a signal ends the process."""
-    handler = relaying(worker) if worker.options.backends else answering(worker)
+    """Serve until the worker is ordered to stop and what was under way has finished."""
     instruments = [PollCounter(worker.counters)] if worker.options.verbose else []
-    trio.run(partial(serve_connections, worker, handler), instruments=instruments)
+    trio.run(_serve, worker, instruments=instruments)
 
 
-def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it holds
+async def _serve(worker: Worker) -> None:
+    acceptor = Acceptor(worker)
+    await acceptor.serve((relaying if worker.options.backends else answering)(worker, acceptor.connections))
+
+
+def answering(worker: Worker, connections: Connections[Connection]) -> Handler:  # noqa: C901  as of answer, which it holds
     """Make the handler that answers each message with one reply, then closes, or with keep-alive waits for the next."""
-    row, log = worker.counters, worker.log
+    row, log, orders = worker.counters, worker.log, worker.orders
+    moved = connections.moved
     keepalive, debug = worker.options.keepalive, worker.options.debug
     reply = worker.options.reply
 
-    async def answer(connection: trio.socket.SocketType) -> None:  # noqa: C901  the hot path: a call per step would cost more than it explains
+    async def answer(connection: Connection) -> None:  # noqa: C901, PLR0912  the hot path: a call per step would cost more than it explains
         fd = connection.fileno()
         kind = counters.ERROR_READ
         with connection:
@@ -64,12 +70,17 @@ def answering(worker: Worker) -> Handler:  # noqa: C901  as of answer, which it 
                     kind = counters.ERROR_READ
                     if not keepalive:
                         if len(data) == READ_SIZE:
-                            await linger(connection, log if debug else None)
+                            await linger(connection, connections, log if debug else None)
                         break
+                    moved[connection] = connections.sweeps
+                    if orders.to_stop:
+                        connection.shutdown(socket.SHUT_RD)  # what has arrived by now is still read, then the end
             except OSError as error:
-                row[kind] += 1
-                if debug:
-                    log.line(f"error {fd} {error.strerror}")
+                if not connections.was_idle(connection):
+                    row[kind] += 1
+                    if debug:
+                        log.line(f"error {fd} {error.strerror}")
+        connections.forget(connection)
         if debug:
             log.closed(fd)
 
