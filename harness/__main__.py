@@ -40,11 +40,8 @@ def _nothing_left() -> Iterator[None]:
         return
     from harness import lineage  # noqa: PLC0415  see above
 
-    lineage.adopt()
-    try:
+    with lineage.adopting():
         yield
-    finally:
-        lineage.end_strays()
 
 
 def _signals() -> Iterator[signal.Signals]:

@@ -15,8 +15,8 @@ import signal
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,18 @@ class _Process:
     """Whether it is a zombie: only its exit status is left."""
 
 
-def adopt() -> None:
-    """Let this process be the parent of whatever loses its own: the harness, at its start. Raises OSError."""
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Let this process be the parent of whatever loses its own meanwhile, and end all of that. Raises OSError."""
     global _adopting  # noqa: PLW0603  it is an attribute of the whole process
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _adopting = True
+    try:
+        yield
+    finally:
+        end_strays()
+        _adopting = False
+        prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
 def remember(process: "subprocess.Popen[bytes]") -> None:
@@ -69,7 +76,7 @@ def end(started: int) -> bool:
 def end_strays() -> bool:
     """Kill what this process has adopted, and fetch its exit status; tell whether all is gone within three seconds.
 
-    Nothing is done in a process that has not called ``adopt``: its children may be somebody else's concern.
+    Nothing is done in a process that is not ``adopting``: its children may be somebody else's concern.
     """
     return _kill(_strays)
 

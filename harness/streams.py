@@ -6,7 +6,7 @@ What cannot be shown is left out. A run's folder has it, and ``harness report`` 
 import errno
 import io
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -29,10 +29,14 @@ class _Raw(io.FileIO):
 
 def outlive_readers() -> None:
     """Let what this process writes to standard output and error be left out where nobody can read it."""
-    sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
+    # Who has put something else in their place, or closed them, knows best.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout = _unfailing(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
+        sys.stderr = _unfailing(sys.stderr)
 
 
-def _unfailing(stream: TextIO) -> TextIO:
+def _unfailing(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
     raw = _Raw(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
