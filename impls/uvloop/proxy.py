@@ -19,39 +19,43 @@ import os
 import socket
 from functools import partial
 
-from impls import counters
+from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
+from impls.uvloop.clients import Client, Clients
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
 from impls.uvloop.half_closed import HalfClosed
-from impls.uvloop.listening import listen
+from impls.uvloop.listening import EXHAUSTED, REST_S, listen
+from impls.uvloop.spare import Spare
 from impls.worker import Worker
 
 
 async def relay(worker: Worker) -> None:
-    """Relay between clients and backends until a signal ends the process."""
+    """Relay between clients and backends until ordered to stop."""
     shared = _Relay(worker)
     exchange: type[_Exchange] = _Exchange
     if worker.options.verbose:
         batches = Batches(worker.counters)
         exchange = batches.counted(_Exchange)
         shared.backend_protocol = batches.counted(_Backend)
-    await listen(worker, partial(exchange, shared))
+    await listen(worker, shared.clients, partial(exchange, shared), shared.stop)
 
 
 class _Relay:
     """What all exchanges share."""
 
     def __init__(self, worker: Worker) -> None:
+        self.clients = Clients(worker)
         self.row = worker.counters
         self.log = worker.log
         self.debug = worker.options.debug
         self.keepalive = worker.options.keepalive
+        self.stops = False
         self.lean = worker.options.lean
         self.loop = asyncio.get_running_loop()
         self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
@@ -60,16 +64,32 @@ class _Relay:
         self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)
         self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
         self.half_closed = HalfClosed(_Exchange.has_gone)
+        self.spare = Spare()
+        self._resting = 0
+        self.clients.may_come = lambda: not self._resting and self.spare.is_kept()
+
+    async def rest(self) -> None:
+        """Wait for a descriptor to become free; no client is to be accepted meanwhile, who would take it."""
+        self._resting += 1
+        try:
+            await asyncio.sleep(REST_S)
+        finally:
+            self._resting -= 1
+
+    def stop(self) -> None:
+        """Close each connection after the reply that it waits for."""
+        self.keepalive = False
+        self.stops = True
 
 
-class _Exchange(asyncio.Protocol):
+class _Exchange(Client, asyncio.Protocol):
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
         "_address",
         "_backend",
-        "_client",
         "_connecting",
+        "_exhausted",
         "_failing",
         "_framing",
         "_half_closed",
@@ -80,9 +100,12 @@ class _Exchange(asyncio.Protocol):
         "_requests",
     )
 
-    def __init__(self, shared: _Relay) -> None:
+    def __init__(self, shared: _Relay, fd: int) -> None:
+        super().__init__(shared.clients, fd)
         self._relay = shared
         self._connecting: asyncio.Task[None] | None = None
+        self._exhausted = False
+        """It is for want of descriptors that there is no connection to the backend yet."""
         self._backend: asyncio.Transport | None = None
         self._pending = b""
         """What the client sent before a backend took it."""
@@ -100,15 +123,15 @@ class _Exchange(asyncio.Protocol):
     # The client's connection, as the library tells of it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
-        self._client = transport
-        self._relay.row[counters.ACCEPTED] += 1
+        self.transport = transport
         if self._relay.debug:
             log_accepted(self._relay.log, transport)
 
     def data_received(self, data: bytes) -> None:
         relay = self._relay
+        self.moved = self.clients.tick
         if relay.debug:
-            relay.log.read(descriptor(self._client), data)
+            relay.log.read(descriptor(self.transport), data)
         if self._over:
             relay.lingering.start(self)  # what comes now is read only so that the close sends no reset
             return
@@ -127,7 +150,7 @@ class _Exchange(asyncio.Protocol):
         """Pass the end of the request on; return whether there is a reply to wait for, else the library closes."""
         relay = self._relay
         if relay.debug:
-            relay.log.read(descriptor(self._client), b"")
+            relay.log.read(descriptor(self.transport), b"")
         if self._over or (self._backend is None and self._connecting is None):
             return False
         self._half_closed = True
@@ -139,13 +162,13 @@ class _Exchange(asyncio.Protocol):
 
     def has_gone(self) -> bool:
         """Ask whether a client that has ended its stream has reset the connection since: the library reads no more."""
-        number = self._client.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        number = self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._relay.row[counters.ERROR_READ] += 1
             if self._relay.debug:
-                self._relay.log.line(f"error {descriptor(self._client)} {os.strerror(number)}")
+                self._relay.log.line(f"error {descriptor(self.transport)} {os.strerror(number)}")
             self._abandon()
-            self._client.abort()
+            self.transport.abort()
         return bool(number)
 
     def pause_writing(self) -> None:
@@ -162,10 +185,11 @@ class _Exchange(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         relay = self._relay
+        self.clients.lost(self)
         if exc is not None:
             relay.row[self._failing] += 1
         if relay.debug:
-            log_closed(relay.log, self._client, exc)
+            log_closed(relay.log, self.transport, exc)
         if self._over:
             relay.lingering.stop(self)
         else:
@@ -180,17 +204,32 @@ class _Exchange(asyncio.Protocol):
             for address in relay.backends.turn():
                 self._address = address
                 relay.connecting.start(self)
-                make = partial(relay.backend_protocol, relay, self, address)
-                try:
-                    await relay.loop.create_connection(make, address.host, address.port)
-                except OSError as error:
-                    self._refused(address, error)
+                await self._try(address)
                 if self._backend is not None or self._over:
                     return
             self._end(BAD_GATEWAY)
         finally:
             relay.connecting.stop(self)
             self._connecting = None
+
+    async def _try(self, address: Address) -> None:
+        """Connect to a backend; where that wants for descriptors, wait for them, but no longer than for a backend."""
+        relay = self._relay
+        make = partial(relay.backend_protocol, relay, self, address)
+        while not self._over:
+            try:
+                await relay.loop.create_connection(make, address.host, address.port)
+            except OSError as error:
+                self._exhausted = error.errno in EXHAUSTED
+                if not self._exhausted:
+                    self._refused(address, error)
+                    return
+                relay.clients.exhausted()
+                if not relay.spare.give():
+                    relay.log.backend_socket_failed(error)
+                    await relay.rest()
+            else:
+                return
 
     def backend_connected(self, transport: asyncio.Transport) -> None:
         """Send what the client has sent by now."""
@@ -216,7 +255,8 @@ class _Exchange(asyncio.Protocol):
 
     def reply_received(self, data: bytes) -> None:
         """Pass on what the backend sent, and end the exchange where its reply is complete."""
-        relay, client = self._relay, self._client
+        relay, client = self._relay, self.transport
+        self.moved = self.clients.tick
         completed = self._framing.feed(data)
         if completed:
             relay.row[counters.REQUESTS] += completed
@@ -266,13 +306,13 @@ class _Exchange(asyncio.Protocol):
         """Read nothing more from the client until the backend has taken what it sent."""
         if not self._half_closed:
             self._paused = True
-            self._client.pause_reading()
+            self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the client again."""
         if self._paused and not self._over:
             self._paused = False
-            self._client.resume_reading()
+            self.transport.resume_reading()
 
     def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:
         backend.write(data)
@@ -303,6 +343,7 @@ class _Exchange(asyncio.Protocol):
         if not self._over:
             reason = error.strerror if isinstance(error, OSError) else error
             self._relay.row[counters.ERROR_BACKEND_REFUSED] += 1
+            self._relay.backends.failed(address)
             self._relay.log.problem(f"backend {address} refused: {reason}")
 
     def _backend_failed(self, kind: int, what: str) -> None:
@@ -316,12 +357,14 @@ class _Exchange(asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
         if not self._over:
+            if not self._exhausted:
+                self._relay.backends.failed(self._address)
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
             self._end(GATEWAY_TIMEOUT)
 
     def reply_timed_out(self) -> None:
         """Give a backend up that has been silent, unless it is the client that is slow."""
-        if self._client.get_write_buffer_size():
+        if self.transport.get_write_buffer_size():
             self._relay.watched.start(self)
             return
         if self._owes:
@@ -330,22 +373,42 @@ class _Exchange(asyncio.Protocol):
 
     def lingered(self) -> None:
         """Close a client that does not end its stream, unless it still has to take what is unsent."""
-        if self._client.get_write_buffer_size():
+        if self.transport.get_write_buffer_size():
             self._relay.lingering.start(self)
         else:
-            self._client.close()
+            self.transport.close()
+
+    # As one client among others
+
+    def is_excused(self) -> bool:
+        """Tell whether it is the backend that is waited for."""
+        return self._owes and not self._over and not self.transport.get_write_buffer_size()
+
+    def expire(self) -> None:
+        """Close, as idle."""
+        self._abandon()
+        super().expire()
+
+    def stop(self) -> None:
+        """Close if no reply is owed to a client that has had one, and that has sent nothing since."""
+        if self.moved and not (self._over or self._owes or queues.unread(self.fd)):
+            self._abandon()
+            self.transport.close()
 
     # The end
 
     def _end(self, last_words: bytes = b"") -> None:
         """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
         self._abandon()
-        client = self._client
+        client = self.transport
         if last_words:
             client.write(last_words)
             if self._relay.debug:
                 self._relay.log.wrote(descriptor(client), len(last_words))
-        may_send_more = self._paused or self._relay.keepalive or not self._requests.whole
+        relay = self._relay
+        may_send_more = self._paused or relay.keepalive or not self._requests.whole
+        if relay.stops and not may_send_more:
+            may_send_more = queues.unread(self.fd) > 0
         if may_send_more and not self._half_closed:
             # The client may have sent, or still be sending, what nobody will read. A close would then send a reset,
             # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).

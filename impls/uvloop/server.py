@@ -10,12 +10,13 @@ chosen here is which of its ways to go.
   One buffer does for all connections, as a message is answered before the next is read. (Both kinds of protocol
   answer equally many requests a second, within 2 %; the other takes 700 instructions a kept request and 1,600 a short
   connection less.)
-- The factory is a ``partial`` of the class, not a lambda: 27,000 instructions a short connection instead of 27,900.
+- The factory is a ``partial`` of the class, not a lambda, which takes 900 instructions a short connection more.
   (README.md says how to count.)
 - ``data_received = None`` because uvloop looks it up for every connection, and a name that is missing costs the
   making of an AttributeError: 2 to 3 % of a short connection's CPU time.
 - No task, future or timer for a connection: each costs about as much as all of the code below.
 - ``write`` tells of no failure, it begins to close; so ``is_closing`` is asked, which only reads a field.
+- What is asked of every connection and not of every message (is it idle? is there room?) is in ``clients.py``.
 - What is rare gets a protocol of its own and takes the connection over (``set_protocol``), rather than a state
   that each message would have to look at.
 """
@@ -25,9 +26,10 @@ from functools import partial
 
 import uvloop
 
-from impls import counters
+from impls import counters, queues
 from impls.contract import LINGER_S, READ_SIZE
 from impls.uvloop.batches import Batches
+from impls.uvloop.clients import Client, Clients
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
 from impls.uvloop.listening import listen
@@ -38,7 +40,7 @@ LIBRARY = f"uvloop {uvloop.__version__}"  # type: ignore[attr-defined]  # it is 
 
 
 def serve(worker: Worker) -> None:
-    """Serve until a signal ends the process."""
+    """Serve until ordered to stop."""
     uvloop.run(relay(worker) if worker.options.backends else answer(worker))
 
 
@@ -50,39 +52,58 @@ async def answer(worker: Worker) -> None:
         batches = Batches(worker.counters)
         connection = batches.counted(_Connection)
         server.lingering_protocol = batches.counted(_Lingering)
-    await listen(worker, partial(connection, server))
+    await listen(worker, server.clients, partial(connection, server), server.stop)
 
 
 class _Server:
     """What all connections share."""
 
-    __slots__ = ("buffer", "debug", "keepalive", "lingering", "lingering_protocol", "log", "reply", "row")
+    __slots__ = (
+        "buffer",
+        "clients",
+        "debug",
+        "keepalive",
+        "linger_from",
+        "lingering",
+        "lingering_protocol",
+        "log",
+        "reply",
+        "row",
+    )
 
     def __init__(self, worker: Worker) -> None:
+        self.clients = Clients(worker)
         self.row = worker.counters
         self.log = worker.log
         self.debug = worker.options.debug
         self.keepalive = worker.options.keepalive
+        self.linger_from = READ_SIZE
+        """With so many bytes in one read the client may have sent more."""
         self.reply = worker.options.reply
         self.buffer = bytearray(READ_SIZE)
         self.lingering = Deadlines[_Lingering](LINGER_S, _Lingering.expire)
         self.lingering_protocol: type[_Lingering] = _Lingering
 
+    def stop(self) -> None:
+        """Close each connection after the next reply."""
+        self.keepalive = False
+        self.linger_from = 0  # a client with -k may well have sent more
 
-class _Connection(asyncio.BufferedProtocol):
+
+class _Connection(Client, asyncio.BufferedProtocol):
     """One connection, but for its lingering end."""
 
-    __slots__ = ("_failing", "_server", "_transport")
+    __slots__ = ("_failing", "_server")
     data_received = None
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: _Server, fd: int) -> None:
+        super().__init__(server.clients, fd)
         self._server = server
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
-        self._transport = transport
+        self.transport = transport
         self._failing = counters.ERROR_READ
         server = self._server
-        server.row[counters.ACCEPTED] += 1
         if server.debug:
             log_accepted(server.log, transport)
 
@@ -90,7 +111,8 @@ class _Connection(asyncio.BufferedProtocol):
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        server, transport = self._server, self._transport
+        server, transport = self._server, self.transport
+        self.moved = self.clients.tick
         if server.debug:
             server.log.read(descriptor(transport), server.buffer[:nbytes])
         transport.write(server.reply)
@@ -102,72 +124,89 @@ class _Connection(asyncio.BufferedProtocol):
             server.log.wrote(descriptor(transport), len(server.reply))
         if server.keepalive:
             return
-        if nbytes == READ_SIZE:
-            self._linger()
+        if nbytes >= server.linger_from:
+            self._end(nbytes)
         else:
             transport.close()
 
     def pause_writing(self) -> None:
         """Read nothing from a client that does not read its replies."""
         self._failing = counters.ERROR_WRITE
-        self._transport.pause_reading()
+        self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._failing = counters.ERROR_READ
-        self._transport.resume_reading()
+        self.transport.resume_reading()
 
     def eof_received(self) -> None:
         """Let the library send what is unsent, and close."""
         if self._server.debug:
-            self._server.log.read(descriptor(self._transport), b"")
+            self._server.log.read(descriptor(self.transport), b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         server = self._server
+        self.clients.lost(self)
         if exc is not None:
             server.row[self._failing] += 1
         if server.debug:
-            log_closed(server.log, self._transport, exc)
+            log_closed(server.log, self.transport, exc)
 
-    def _linger(self) -> None:
+    def stop(self) -> None:
+        """Close if this one has had a reply and has sent nothing since."""
+        if self.moved and not queues.unread(self.fd):
+            self.transport.close()
+
+    def _end(self, nbytes: int) -> None:
         """End the stream to a client that may still be sending, and read on until it ends its own.
 
         A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
         """
-        self._transport.write_eof()
-        self._transport.set_protocol(self._server.lingering_protocol(self._server, self._transport))
+        if nbytes < READ_SIZE and not queues.unread(self.fd):
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.transport.set_protocol(self._server.lingering_protocol(self._server, self))
+        self.clients.open.discard(self)
 
 
-class _Lingering(asyncio.BufferedProtocol):
+class _Lingering(Client, asyncio.BufferedProtocol):
     """A connection that has got its reply, and whose client may still be sending."""
 
-    __slots__ = ("_server", "_transport")
+    __slots__ = ("_server",)
 
-    def __init__(self, server: _Server, transport: asyncio.Transport) -> None:
+    def __init__(self, server: _Server, before: _Connection) -> None:
+        super().__init__(server.clients, before.fd)
         self._server = server
-        self._transport = transport
+        self.moved = before.moved
+        self.transport = before.transport
         server.lingering.start(self)
+
+    def stop(self) -> None:
+        """Let it go on: this is under way until it ends, which is soon."""
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  the library's signature
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.moved = self.clients.tick
         self._server.lingering.start(self)
         if self._server.debug:
-            self._server.log.read(descriptor(self._transport), self._server.buffer[:nbytes])
+            self._server.log.read(descriptor(self.transport), self._server.buffer[:nbytes])
 
     def eof_received(self) -> None:
         """Let the library close."""
         if self._server.debug:
-            self._server.log.read(descriptor(self._transport), b"")
+            self._server.log.read(descriptor(self.transport), b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         server = self._server
+        self.clients.lost(self)
         server.lingering.stop(self)
         if exc is not None:
             server.row[counters.ERROR_READ] += 1
         if server.debug:
-            log_closed(server.log, self._transport, exc)
+            log_closed(server.log, self.transport, exc)
 
     def expire(self) -> None:
         """Close, although the client has not ended its stream."""
-        self._transport.close()
+        self.transport.close()
