@@ -99,7 +99,7 @@ def test_a_server_drops_connections_under_load__torture_shows_the_requests(tortu
 
 
 def test_a_server_keeps_memory_of_each_request__torture_tells_the_growth(tortured: Torture) -> None:
-    found = tortured("keeps_what_it_read", 4.0, until_lost=False)
+    found = tortured("keeps_what_it_read", 6.0, until_lost=False)
     assert max(one.allocated_bytes for one in found.growth) > MEMORY_BOUND_BYTES, render(found)
     assert not found.stood
 
