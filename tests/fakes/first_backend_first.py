@@ -1,4 +1,4 @@
-"""Every connection goes to the first backend."""
+"""Every connection goes to the first backend that is not left out."""
 
 from impls.backends import Backends
 from tests.fakes._alter import replace, run
@@ -7,8 +7,11 @@ REJECTED_BY = {"PROXY-ROUND-ROBIN"}
 
 
 def main() -> None:
+    turn = Backends.turn
+
     def same_order(backends: Backends[object]) -> tuple[object, ...]:
-        return backends._orders[0]
+        backends._next = 0
+        return turn(backends)
 
     replace(Backends, "turn", same_order)
     run()

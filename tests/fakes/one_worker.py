@@ -10,6 +10,7 @@ REJECTED_BY = {
     "PROC-ALL-SERVE",
     "PROC-RESPAWN",
     "STAT-VERBOSE",
+    "LOG-REOPEN",
 }
 
 

@@ -1,13 +1,18 @@
 """The lines that are printed every second."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from signal import SIGKILL
 
 from harness import processes
 from harness.conformance.case import Section
+from harness.conformance.counted import expect_counted
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
+from harness.conformance.worker import expect_workers
+from harness.servers import REQUEST
 
 SECTION = Section()
 
@@ -20,6 +25,7 @@ _COUNTED_WITHIN_S = 4.0
 _TOLERANCE = 0.1
 """A second is a little longer on a busy machine, which makes the figure per second smaller."""
 _REQUESTS = 100
+_FAULTS = 3
 
 
 @SECTION.case("STAT-TOTAL", "every second 'Request/s N', in sum the requests answered", server="own")
@@ -70,6 +76,56 @@ def verbose(subject: Subject) -> None:
         raise ContractViolation(
             f"{sent} requests and {sent} accepted in all", f"{requests} requests and {accepted} accepted"
         )
+
+
+_FAULTS_TITLE = "the -v lines count what went wrong, each under its name"
+
+
+@SECTION.case("STAT-FAULTS", _FAULTS_TITLE, server="own", flags=("-v", "--idle-timeout", "0.5"), name="idle")
+def idle(subject: Subject) -> None:
+    """Let some connections be idle for too long."""
+    clients = [subject.connect() for _ in range(_FAULTS)]
+    for client in clients:
+        client.expect_gone("when it was idle too long")
+    expect_counted(subject.server, "idle", least=_FAULTS, most=_FAULTS)
+
+
+@SECTION.case("STAT-FAULTS", _FAULTS_TITLE, server="own", flags=("-v", "-k", "--max-connections", "1"), name="full")
+def full(subject: Subject) -> None:
+    """Let a client wait for room, twice."""
+    clients = [subject.connect() for _ in range(_FAULTS)]
+    for client in clients:
+        client.send(REQUEST)
+    for client in clients:
+        client.receive_reply("a reply in turn, with --max-connections 1")
+        client.close()
+    expect_counted(subject.server, "full", most=_FAULTS)
+
+
+@SECTION.case("STAT-FAULTS", _FAULTS_TITLE, server="own", flags=("-v",), name="restarts")
+def restarts(subject: Subject) -> None:
+    """Kill a worker."""
+    [worker] = expect_workers(subject, subject.server, 1)
+    os.kill(worker, SIGKILL)
+    expect_counted(subject.server, "restarts", least=1, most=1)
+
+
+@SECTION.case(
+    "STAT-FAULTS",
+    _FAULTS_TITLE,
+    server="own",
+    flags=("-v", "--backend-rest", "60"),
+    backends=("dead", "dead"),
+    name="backends",
+)
+def backends(subject: Subject) -> None:
+    """Let the first client find out that all backends refuse; the others need not try."""
+    for _ in range(1 + _FAULTS):
+        client = subject.connect()
+        client.send(REQUEST)
+        client.receive_reply("a 502")
+    for kind, number in (("backend_refused", 2), ("backend_out", 2), ("no_backend", _FAULTS)):
+        expect_counted(subject.server, kind, least=number, most=number)
 
 
 def _load(subject: Subject) -> int:
