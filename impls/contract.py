@@ -29,9 +29,13 @@ RELAY_SIZE = 65536
 """Bytes a proxy asks for in one read."""
 BACKLOG = 8192
 """What listen(2) is asked for; the kernel caps it at net.core.somaxconn."""
+GET, BLANK_LINE = b"GET ", b"\r\n\r\n"
+"""How a request begins and ends that is whole, as far as one read tells; after anything else more may be coming."""
 LINGER_S = 2.0
 """How long a client may stay silent to which the server has ended its stream, and from which it reads on, so that no
 reset destroys the reply on its way."""
+LINGER_MOST_S = 30.0
+"""How long it reads on at most from a client that is never silent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from impls import counters
-from impls.contract import LINGER_S, READ_SIZE
+from impls.contract import LINGER_MOST_S, LINGER_S, READ_SIZE
 from impls.epoll_raw import idle
 from impls.epoll_raw.accept import REST_S, Listeners
 from impls.queues import unread, untaken
@@ -162,14 +162,14 @@ class Rare:
         os.set_blocking(fd, False)
         with suppress(FileExistsError):  # only a lean connection is not registered by now
             self._epoll.register(fd, select.EPOLLIN)
-        self.handlers[fd] = lambda: self._discard(fd)
         now_s = time.monotonic()
+        self.handlers[fd] = lambda: self._discard(fd, now_s + LINGER_MOST_S)
         self.accepted_s.setdefault(fd, now_s)
         self.moved_s[fd] = now_s
         self._lingering[fd] = now_s + LINGER_S
         self.tend_at_s = -math.inf
 
-    def _discard(self, fd: int) -> None:
+    def _discard(self, fd: int, until_s: float) -> None:
         try:
             data = os.read(fd, READ_SIZE)
         except OSError as error:
@@ -177,10 +177,10 @@ class Rare:
             return
         if self._worker.options.debug:
             self._worker.log.read(fd, data)
-        if not data:
+        self.moved_s[fd] = time.monotonic()
+        if not data or self.moved_s[fd] >= until_s:
             self.close(fd)
             return
-        self.moved_s[fd] = time.monotonic()
         del self._lingering[fd]
         self._lingering[fd] = self.moved_s[fd] + LINGER_S
 

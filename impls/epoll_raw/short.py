@@ -35,7 +35,7 @@ import select
 from time import monotonic
 
 from impls import counters
-from impls.contract import READ_SIZE
+from impls.contract import BLANK_LINE, GET, READ_SIZE
 from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import MAX_EVENTS, Listeners
 from impls.epoll_raw.rare import Rare
@@ -91,10 +91,10 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
                 log.read(fd, data)
             if not data:
                 rare.close(fd)
-            elif len(data) == READ_SIZE:
-                rare.answer_and_linger(fd)
-            else:
+            elif data.startswith(GET) and data.endswith(BLANK_LINE) and len(data) < READ_SIZE:
                 unanswered.append(fd)
+            else:
+                rare.answer_and_linger(fd)
 
         requests = 0
         for fd in unanswered:

@@ -19,7 +19,7 @@ import gevent
 
 from impls import counters
 from impls.connections import Connections
-from impls.contract import READ_SIZE
+from impls.contract import BLANK_LINE, GET, READ_SIZE
 from impls.gevent.accept import READABLE, Acceptor, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.gevent.polls import count_polls
@@ -72,7 +72,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
                         log.wrote(fd, more)
                 kind = counters.ERROR_READ
                 if not keepalive:
-                    if len(data) == READ_SIZE:
+                    if len(data) == READ_SIZE or not (data.startswith(GET) and data.endswith(BLANK_LINE)):
                         linger(connection, connections, log if debug else None)
                     break
                 moved[connection] = connections.sweeps

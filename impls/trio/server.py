@@ -17,7 +17,7 @@ import trio
 
 from impls import counters
 from impls.connections import Connections
-from impls.contract import READ_SIZE
+from impls.contract import BLANK_LINE, GET, READ_SIZE
 from impls.trio.accept import Acceptor, Connection, Handler
 from impls.trio.linger import linger
 from impls.trio.polls import PollCounter
@@ -69,7 +69,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
                             log.wrote(fd, more)
                     kind = counters.ERROR_READ
                     if not keepalive:
-                        if len(data) == READ_SIZE:
+                        if len(data) == READ_SIZE or not (data.startswith(GET) and data.endswith(BLANK_LINE)):
                             await linger(connection, connections, log if debug else None)
                         break
                     moved[connection] = connections.sweeps

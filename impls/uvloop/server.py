@@ -22,12 +22,13 @@ chosen here is which of its ways to go.
 """
 
 import asyncio
+import time
 from functools import partial
 
 import uvloop
 
 from impls import counters, queues
-from impls.contract import LINGER_S, READ_SIZE
+from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
 from impls.uvloop.batches import Batches
 from impls.uvloop.clients import Client, Clients
 from impls.uvloop.deadlines import Deadlines
@@ -62,8 +63,8 @@ class _Server:
         "buffer",
         "clients",
         "debug",
+        "had_kept",
         "keepalive",
-        "linger_from",
         "lingering",
         "lingering_protocol",
         "log",
@@ -77,8 +78,8 @@ class _Server:
         self.log = worker.log
         self.debug = worker.options.debug
         self.keepalive = worker.options.keepalive
-        self.linger_from = READ_SIZE
-        """With so many bytes in one read the client may have sent more."""
+        self.had_kept = False
+        """Connections were kept until now, so a client may well have sent its next request."""
         self.reply = worker.options.reply
         self.buffer = bytearray(READ_SIZE)
         self.lingering = Deadlines[_Lingering](LINGER_S, _Lingering.expire)
@@ -86,8 +87,7 @@ class _Server:
 
     def stop(self) -> None:
         """Close each connection after the next reply."""
-        self.keepalive = False
-        self.linger_from = 0  # a client with -k may well have sent more
+        self.had_kept, self.keepalive = self.keepalive, False
 
 
 class _Connection(Client, asyncio.BufferedProtocol):
@@ -124,10 +124,12 @@ class _Connection(Client, asyncio.BufferedProtocol):
             server.log.wrote(descriptor(transport), len(server.reply))
         if server.keepalive:
             return
-        if nbytes >= server.linger_from:
-            self._end(nbytes)
-        else:
+        buffer = server.buffer
+        is_whole = nbytes < READ_SIZE and buffer.startswith(GET) and buffer.endswith(BLANK_LINE, 0, nbytes)
+        if is_whole and not (server.had_kept and queues.unread(self.fd)):
             transport.close()
+        else:
+            self._linger()
 
     def pause_writing(self) -> None:
         """Read nothing from a client that does not read its replies."""
@@ -156,14 +158,11 @@ class _Connection(Client, asyncio.BufferedProtocol):
         if self.moved and not queues.unread(self.fd):
             self.transport.close()
 
-    def _end(self, nbytes: int) -> None:
+    def _linger(self) -> None:
         """End the stream to a client that may still be sending, and read on until it ends its own.
 
         A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
         """
-        if nbytes < READ_SIZE and not queues.unread(self.fd):
-            self.transport.close()
-            return
         self.transport.write_eof()
         self.transport.set_protocol(self._server.lingering_protocol(self._server, self))
         self.clients.open.discard(self)
@@ -172,11 +171,12 @@ class _Connection(Client, asyncio.BufferedProtocol):
 class _Lingering(Client, asyncio.BufferedProtocol):
     """A connection that has got its reply, and whose client may still be sending."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_server", "_until_s")
 
     def __init__(self, server: _Server, before: _Connection) -> None:
         super().__init__(server.clients, before.fd)
         self._server = server
+        self._until_s = time.monotonic() + LINGER_MOST_S
         self.moved = before.moved
         self.transport = before.transport
         server.lingering.start(self)
@@ -192,6 +192,8 @@ class _Lingering(Client, asyncio.BufferedProtocol):
         self._server.lingering.start(self)
         if self._server.debug:
             self._server.log.read(descriptor(self.transport), self._server.buffer[:nbytes])
+        if time.monotonic() >= self._until_s:
+            self.transport.close()
 
     def eof_received(self) -> None:
         """Let the library close."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness import processes
 from harness.conformance import sock_diag
 from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
-from harness.conformance.connection import Connection
+from harness.conformance.connection import PATIENCE_S, Connection
 from harness.conformance.reply import Reply
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation, shown
@@ -91,6 +91,19 @@ def reply_large_request(subject: Subject) -> None:
     client.receive_reply("a reply to the first of 256 KB")
     for _ in range(3):
         client.send(part)
+    client.end()
+    client.receive_to_end("no reset after the reply")
+
+
+@SECTION.case("REPLY-SPLIT-REQUEST", "a request in pieces is answered at the first, and no reset follows")
+def reply_split_request(subject: Subject) -> None:
+    """Send the rest when the reply is there: a reset would come at the second piece, and none take the third."""
+    client = subject.connect()
+    client.send(REQUEST[:-6])
+    client.receive_reply("a reply to the first piece of a request")
+    for piece in (REQUEST[-6:-3], REQUEST[-3:]):
+        client.send(piece)
+        client.wait_arrived(PATIENCE_S)
     client.end()
     client.receive_to_end("no reset after the reply")
 
