@@ -1,0 +1,90 @@
+"""Servers for the tests of limits and of backends: one worker, whose process and whose counts are known."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import ports, processes
+from harness.registry import Implementation
+from harness.servers import REQUEST, Server
+from tests.peers import sending_each_time
+from tests.peers import serving as backend_serving
+
+TIMEOUT_S = 10.0
+REPLY = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+REPLY_END = (b"hello", b"</html>")
+"""How replies end, a backend's and a server's own."""
+_BACKEND = "-x"
+
+
+@dataclass
+class Running:
+    """A server with one worker."""
+
+    server: Server
+    address: tuple[str, int]
+    worker: int
+
+    def connect(self) -> socket.socket:
+        """Connect to it, with a time limit for each step."""
+        return socket.create_connection(self.address, TIMEOUT_S)
+
+    def count(self, kind: str) -> int:
+        """Tell how often something went wrong so far, as the -v lines do."""
+        lines = [line for line in self.server.stderr_lines() if line.startswith("worker ") and " errors " in line]
+        return sum(int(found[1]) for line in lines if (found := re.search(rf" {kind}=(\d+)", line)))
+
+    def connections(self) -> int:
+        """Count the sockets that the worker has, its listeners among them."""
+        folder = f"/proc/{self.worker}/fd"
+        found = 0
+        for name in os.listdir(folder):  # noqa: PTH208  a path for each would be looked up once more
+            try:
+                found += os.readlink(f"{folder}/{name}").startswith("socket:")  # noqa: PTH115  the same
+            except FileNotFoundError:
+                continue  # closed just now
+        return found
+
+
+@contextmanager
+def running(impl: Implementation, flags: Sequence[str], folder: Path) -> Iterator[Running]:
+    """Run a server with -v and these flags until it has answered."""
+    with (
+        ports.reserve("127.0.0.1") as address,
+        Server(impl, ["-w", "1", "-v", *flags], [address], folder, "limited") as server,
+    ):
+        server.wait_listening()
+        assert processes.wait_until(lambda: len(server.worker_pids()) == 1, TIMEOUT_S)
+        up = Running(server, ports.split(address), server.worker_pids()[0])
+        yield up
+        assert server.worker_pids() in ([up.worker], []), "the worker was replaced"
+
+
+@contextmanager
+def mode_of(flags: Sequence[str]) -> Iterator[list[str]]:
+    """Give a backend to flags that end with ``-x``."""
+    if _BACKEND not in flags:
+        yield [*flags]
+        return
+    with backend_serving(sending_each_time(REPLY)) as (host, port):
+        yield [*flags, ports.join(host, port)]
+
+
+def reply_to(client: socket.socket) -> bytes:
+    """Read one reply."""
+    received = b""
+    while not received.endswith(REPLY_END):
+        data = client.recv(65536)
+        if not data:
+            break
+        received += data
+    return received
+
+
+def exchange(client: socket.socket) -> bytes:
+    client.sendall(REQUEST)
+    return reply_to(client)
