@@ -2,9 +2,9 @@
 
 Why this looks as it does
 -------------------------
-A client's connection and its backend's are two ``Side`` objects that point at each other. Both are registered
-edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it may hold
-unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer (epoll(7),
+A client's connection and its backend's are two ``Side`` objects that point at each other (``pair.py``). Both are
+registered edge-triggered, which saves an epoll_ctl(2) for each change of state. In return a side remembers that it may
+hold unread bytes (``readable``) until a read comes up short: on a stream socket that means an empty buffer (epoll(7),
 question 9), unless the end of the stream was reported with it (``ended``).
 
 Back-pressure is one rule: a side is read only while its peer has nothing unsent. So a pair never holds more
@@ -21,7 +21,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from impls import counters
@@ -31,8 +31,8 @@ from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
 from impls.epoll_raw import idle
 from impls.epoll_raw.accept import EXHAUSTED
 from impls.epoll_raw.backend_sockets import Target
+from impls.epoll_raw.pair import Pair, Side
 from impls.epoll_raw.reserve import Reserve
-from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
 from impls.queues import unread, untaken
 from impls.worker import Worker
@@ -50,53 +50,6 @@ _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ARRIVED = select.EPOLLIN | _ENDED
 READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 ALL_EVENTS = READ_EVENTS | select.EPOLLOUT
-
-
-class Side:
-    """One connection of a pair."""
-
-    __slots__ = ("ended", "fd", "is_open", "pair", "peer", "readable", "unsent", "writes_reported")
-
-    def __init__(self, fd: int, pair: "_Pair", *, writes_reported: bool) -> None:
-        self.fd = fd
-        self.pair = pair
-        self.peer: Side | None = None
-        self.is_open = True
-        self.readable = False
-        self.ended = False
-        self.unsent = b""
-        """Bytes read from the peer that this side has not taken yet."""
-        self.writes_reported = writes_reported
-
-
-class _Pair:
-    """A client's connection, its backend's, and how far their exchange has come."""
-
-    __slots__ = (
-        "backend", "client", "connected", "framing", "half_closed", "over", "request", "requests", "target", "untried"
-    )  # fmt: skip
-
-    def __init__(self, fd: int) -> None:
-        self.client = Side(fd, self, writes_reported=False)
-        self.backend: Side | None = None
-        self.target: Target | None = None
-        """The backend that was tried last."""
-        self.untried: Iterator[Target] = iter(())
-        """The backends that may still be tried; known when the first bytes have arrived."""
-        self.request = b""
-        """What waits until there is a descriptor for its backend's connection."""
-        self.connected = False
-        self.framing = ReplyFraming()
-        self.requests = RequestFraming()
-        self.half_closed = False
-        """The client has ended its stream; the backend is told when it has got all."""
-        self.over = False
-        """The exchange has ended; the client still has to take what is unsent."""
-
-    @property
-    def owes(self) -> bool:
-        """Whether the backend owes a reply, or the rest of one."""
-        return self.requests.unanswered > 0 or not self.framing.between
 
 
 class Pairs:
@@ -119,9 +72,9 @@ class Pairs:
         self._epoll = epoll
         self._looks = looks
         self._rest_from_accepting = rest_from_accepting
-        self.moved_s: dict[_Pair, float] = {}
+        self.moved_s: dict[Pair, float] = {}
         """When something last moved on each pair whose client is open, by time.monotonic."""
-        self.untaken: dict[_Pair, int] = {}
+        self.untaken: dict[Pair, int] = {}
         """Those whose client does not take what it is sent, and how much the kernel kept of it at the last look."""
         self._is_stopping = False
         self._reserve = Reserve()
@@ -133,10 +86,10 @@ class Pairs:
         self._unfinished: list[Side] = []
         """Sides that used up their turn with bytes left to read; edge-triggered, they are not reported again."""
         # Time limits. Each is the same for all in a table, so the table's order is that of the deadlines.
-        self._waiting: dict[_Pair, float] = {}
+        self._waiting: dict[Pair, float] = {}
         """Those for whose backend's connection there was no descriptor."""
-        self._connecting: dict[_Pair, float] = {}
-        self._watched: dict[_Pair, float] = {}
+        self._connecting: dict[Pair, float] = {}
+        self._watched: dict[Pair, float] = {}
         self._lingering: dict[Side, float] = {}
         self._now = time.monotonic()
 
@@ -168,7 +121,7 @@ class Pairs:
     def adopt(self, fd: int) -> Side:
         """Take a client's connection, blocking and registered for READ_EVENTS."""
         os.set_blocking(fd, False)
-        pair = _Pair(fd)
+        pair = Pair(fd)
         self.sides[fd] = pair.client
         self.moved_s[pair] = self._now
         return pair.client
@@ -265,7 +218,7 @@ class Pairs:
         else:
             self._from_backend(side.pair, data)
 
-    def _from_client(self, pair: _Pair, data: bytes) -> None:
+    def _from_client(self, pair: Pair, data: bytes) -> None:
         if pair.over:
             # What comes now is read only so that the close sends no reset.
             if not data:
@@ -290,7 +243,7 @@ class Pairs:
             if not pair.backend.unsent:
                 self._end_sending(pair.backend)
 
-    def _from_backend(self, pair: _Pair, data: bytes) -> None:
+    def _from_backend(self, pair: Pair, data: bytes) -> None:
         if not data:
             self._backend_ended(pair, cleanly=True)
             return
@@ -383,7 +336,7 @@ class Pairs:
 
     # The backend
 
-    def _connect(self, pair: _Pair, request: bytes) -> None:
+    def _connect(self, pair: Pair, request: bytes) -> None:
         """Begin to connect to the next backend that does not refuse at once; the request follows when it accepts."""
         for target in pair.untried:
             pair.target, address = target, target.address
@@ -423,7 +376,7 @@ class Pairs:
                 raise
         return open_backend_socket(address, lean=self._options.lean)
 
-    def _wait_for_descriptor(self, pair: _Pair, request: bytes, error: OSError) -> None:
+    def _wait_for_descriptor(self, pair: Pair, request: bytes, error: OSError) -> None:
         """Keep a request until a connection has ended; none is accepted meanwhile, which would take its descriptor."""
         pair.request = request
         self._waiting[pair] = self._now
@@ -440,13 +393,13 @@ class Pairs:
             self._connect(pair, pair.request)
         self.is_starved = bool(self._waiting) or not self._reserve.renew()
 
-    def _join(self, pair: _Pair, fd: int) -> Side:
+    def _join(self, pair: Pair, fd: int) -> Side:
         """Make a connection the pair's backend."""
         backend = pair.backend = self.sides[fd] = Side(fd, pair, writes_reported=True)
         backend.peer, pair.client.peer = pair.client, backend
         return backend
 
-    def _connect_reported(self, pair: _Pair, backend: Side) -> None:
+    def _connect_reported(self, pair: Pair, backend: Side) -> None:
         """Send the request, which also tells whether the backend accepted."""
         request = backend.unsent
         try:
@@ -472,7 +425,7 @@ class Pairs:
         if not backend.unsent:
             self._drained(backend)
 
-    def _answered_unasked(self, pair: _Pair, backend: Side) -> bool:
+    def _answered_unasked(self, pair: Pair, backend: Side) -> bool:
         """Take what a backend sent that accepted, and then reset the connection before it had got the request."""
         try:
             data = os.read(backend.fd, RELAY_SIZE)
@@ -488,12 +441,12 @@ class Pairs:
         self.take(backend, data, _ENDED)
         return True
 
-    def _watch(self, pair: _Pair) -> None:
+    def _watch(self, pair: Pair) -> None:
         """Give the backend the full reply time from now on."""
         self._watched.pop(pair, None)
         self._watched[pair] = self._now
 
-    def _backend_ended(self, pair: _Pair, *, cleanly: bool) -> None:
+    def _backend_ended(self, pair: Pair, *, cleanly: bool) -> None:
         """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
         if cleanly and pair.framing.end():
             self._row[counters.REQUESTS] += 1
@@ -507,17 +460,17 @@ class Pairs:
         else:
             self._end(pair)
 
-    def _backend_failed(self, pair: _Pair, kind: int, what: str) -> None:
+    def _backend_failed(self, pair: Pair, kind: int, what: str) -> None:
         self._row[kind] += 1
         self._log.problem(f"backend {pair.target.address if pair.target else None} {what}")
 
-    def _leave_out(self, pair: _Pair) -> None:
+    def _leave_out(self, pair: Pair) -> None:
         if pair.target is not None:
             self._backends.failed(pair.target)
 
     # The end of a pair
 
-    def _end(self, pair: _Pair, last_words: bytes = b"") -> None:
+    def _end(self, pair: Pair, last_words: bytes = b"") -> None:
         """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
         pair.over = True
         for table in (self._waiting, self._connecting, self._watched):
@@ -530,7 +483,7 @@ class Pairs:
         if pair.client.is_open and not pair.client.unsent:
             self._close_client(pair)
 
-    def _close_client(self, pair: _Pair) -> None:
+    def _close_client(self, pair: Pair) -> None:
         """Close the client, or while it may be sending what nobody read, end the stream and read on (RFC 9112, 9.6)."""
         client = pair.client
         # A client that keeps its connection may be about to ask again; when the worker stops, that must hold up nobody.
@@ -542,7 +495,7 @@ class Pairs:
             self._lingering[client] = self._now
             self._unfinished.append(client)
 
-    def _abandon(self, pair: _Pair) -> None:
+    def _abandon(self, pair: Pair) -> None:
         """Close both sides of a pair whose client has gone."""
         self._drop(pair.client)
         self._end(pair)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from impls.backends import Backends
 from impls.epoll_raw.backend_sockets import BackendSockets, Target
-from impls.epoll_raw.pairs import Pairs, Side
+from impls.epoll_raw.pair import Side
+from impls.epoll_raw.pairs import Pairs
 
 _Exchange = tuple[int, Sequence[Target], bytes, float]
 """The client's descriptor, the order in which backends are to be tried, the request, and when this step began."""

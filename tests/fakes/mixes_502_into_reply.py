@@ -2,6 +2,7 @@
 
 from impls.contract import BAD_GATEWAY
 from impls.epoll_raw import pairs
+from impls.epoll_raw.pair import Pair
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-BROKEN-REPLY"}
@@ -10,7 +11,7 @@ REJECTED_BY = {"PROXY-BROKEN-REPLY"}
 def main() -> None:
     ended = pairs.Pairs._backend_ended
 
-    def answer_whatever_came(relay: pairs.Pairs, pair: pairs._Pair, *, cleanly: bool) -> None:
+    def answer_whatever_came(relay: pairs.Pairs, pair: Pair, *, cleanly: bool) -> None:
         if pair.framing.between or (cleanly and pair.framing.end()):
             ended(relay, pair, cleanly=cleanly)
         else:
