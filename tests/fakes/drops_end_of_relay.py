@@ -4,7 +4,7 @@ from impls.epoll_raw import pairs
 from impls.epoll_raw.pair import Pair
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
+REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY", "PROXY-SLOW-READER"}
 
 
 def main() -> None:
