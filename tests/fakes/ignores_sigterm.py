@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROC-SIGTERM", "PROC-SIGNAL-BUSY"}
+REJECTED_BY = {"PROC-SIGTERM", "PROC-SIGNAL-BUSY", "PROC-GRACE"}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import run
 
-REJECTED_BY = {"PROC-ALL-SERVE"}
+REJECTED_BY = {"PROC-ALL-SERVE", "PROC-RESPAWN"}
 
 
 def leave_it_to_the_first(worker: Worker) -> None:

@@ -6,11 +6,11 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-END-LENGTH", "PROXY-SPLIT-REPLY", "PROXY-RESET-BACKEND"}
+REJECTED_BY = {"PROXY-END-LENGTH", "PROXY-SPLIT-REPLY", "PROXY-EARLY-REPLY", "PROXY-RESET-BACKEND"}
 
 
 def wait_for_the_end(worker: Worker) -> None:
-    replace(framing, "_body_length", lambda _: framing._UNTIL_END)
+    replace(framing, "_reply_body_length", lambda _: framing._UNTIL_END)
     replace(proxy, "is_one_reply", lambda _: False)
     serve(worker)
 

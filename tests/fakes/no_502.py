@@ -5,7 +5,7 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-502", "PROXY-502-BROKEN"}
+REJECTED_BY = {"PROXY-502", "PROXY-502-BROKEN", "PROXY-ALL-OUT"}
 
 
 def close_silently(worker: Worker) -> None:
