@@ -24,7 +24,9 @@ def sections() -> list[set[str]]:
 @pytest.mark.parametrize("name", FAKES)
 def test_a_fake_is_rejected_for_what_it_breaks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    rejected_by: set[str] = importlib.import_module(f"tests.fakes.{name}").REJECTED_BY
+    module = importlib.import_module(f"tests.fakes.{name}")
+    rejected_by: set[str] = module.REJECTED_BY
+    perhaps: set[str] = getattr(module, "PERHAPS_BY", set())  # where it hangs on how much a write takes
     [fake] = find("none", [f"{name}={shlex.join([sys.executable, '-m', f'tests.fakes.{name}'])}"])
     checked = ALWAYS_CHECKED.union(*(section for section in sections() if section & rejected_by))
     assert rejected_by <= checked
@@ -33,7 +35,7 @@ def test_a_fake_is_rejected_for_what_it_breaks(name: str, tmp_path: Path, monkey
     if rejected_by <= could_not_be_checked:
         pytest.skip(f"this machine cannot check {', '.join(sorted(rejected_by))}")
     failed = {verdict.id: verdict.message for verdict in verdicts if verdict.outcome == "failed"}
-    assert set(failed) == rejected_by - could_not_be_checked, failed
+    assert rejected_by - could_not_be_checked <= set(failed) <= rejected_by | perhaps, failed
     assert all(message.startswith(id_) for id_, message in failed.items())
 
 

@@ -6,7 +6,8 @@ from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY", "PROXY-LARGE-REQUEST"}
+REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY", "PROXY-LARGE-REQUEST", "PROXY-SLOW-READER"}
+PERHAPS_BY = {"PROXY-BROKEN-REPLY", "PROXY-EARLY-REPLY"}
 
 
 def miscount_what_was_sent(worker: Worker) -> None:
