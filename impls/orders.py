@@ -9,15 +9,17 @@ import os
 import socket
 from contextlib import suppress
 
+from impls.log import Log
+
 _NEW_LOG = b"log"
 
 
 class Orders:
     """The worker's end."""
 
-    def __init__(self, channel: socket.socket, log_fd: int) -> None:
+    def __init__(self, channel: socket.socket, log: Log) -> None:
         self._channel = channel
-        self._log_fd = log_fd
+        self._log = log
         self.to_stop = False
         """The order to stop has come."""
 
@@ -35,9 +37,11 @@ class Orders:
         except BlockingIOError:
             return False
         for new in received:
-            use_log(new, self._log_fd)
+            use_log(new, self._log.fd)
             for stream in (1, 2):
-                os.dup2(self._log_fd, stream)
+                os.dup2(self._log.fd, stream)
+        if message and not received:  # the kernel drops a descriptor for which there is no number (unix(7))
+            self._log.line("error: no descriptor was left for the new log; this worker writes to the old one")
         self.to_stop = not message
         return self.to_stop
 
@@ -74,10 +78,10 @@ class Superior:
         self._owed_fd = None
 
 
-def channel(log_fd: int) -> tuple[Superior, Orders]:
-    """Make both ends, before the worker is forked; each process closes the other's."""
+def channel(log: Log) -> tuple[Superior, Orders]:
+    """Make both ends, before the worker is forked; ``log`` is the worker's. Each process closes the other's."""
     parents, workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    return Superior(parents), Orders(workers, log_fd)
+    return Superior(parents), Orders(workers, log)
 
 
 def use_log(new_fd: int, log_fd: int) -> None:

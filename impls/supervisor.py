@@ -117,8 +117,9 @@ class Supervisor:
 
     def _start(self, place: _Place) -> None:
         place.started_s = time.monotonic()
+        its_log = Log(self._log.fd, f"worker {place.index}", place.row)
         try:
-            superior, its_orders = orders.channel(self._log.fd)
+            superior, its_orders = orders.channel(its_log)
         except OSError as error:
             self._died(place, f"could not be started: {error.strerror}")
             return
@@ -129,7 +130,7 @@ class Supervisor:
             options=self._options,
             max_connections=self._max_connections,
             counters=place.row,
-            log=Log(self._log.fd, f"worker {place.index}", place.row),
+            log=its_log,
             orders=its_orders,
         )
         others = [other.superior for other in self._places if other.superior is not None]

@@ -27,7 +27,7 @@ from typing import TypeVar
 from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
 from impls.epoll_raw import idle
 from impls.epoll_raw.accept import EXHAUSTED
 from impls.epoll_raw.backend_sockets import Target
@@ -91,6 +91,8 @@ class Pairs:
         self._connecting: dict[Pair, float] = {}
         self._watched: dict[Pair, float] = {}
         self._lingering: dict[Side, float] = {}
+        """Clients that are read on from, and when they last sent something."""
+        self._lingering_since: dict[Side, float] = {}
         self._now = time.monotonic()
 
     @property
@@ -493,6 +495,7 @@ class Pairs:
         else:
             self._end_sending(client)
             self._lingering[client] = self._now
+            self._lingering_since.setdefault(client, self._now)
             self._unfinished.append(client)
 
     def _abandon(self, pair: Pair) -> None:
@@ -505,6 +508,7 @@ class Pairs:
             side.is_open = False
             del self.sides[side.fd]
             self._lingering.pop(side, None)
+            self._lingering_since.pop(side, None)
             if side is side.pair.client:
                 del self.moved_s[side.pair]
                 self.untaken.pop(side.pair, None)
@@ -557,6 +561,8 @@ class Pairs:
                 self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
             self._end(pair, GATEWAY_TIMEOUT if pair.owes and pair.framing.between else b"")
         for client in self._overdue(self._lingering, LINGER_S):
+            self._drop(client)
+        for client in self._overdue(self._lingering_since, LINGER_MOST_S):
             self._drop(client)
 
     def _overdue(self, table: dict[_T, float], limit_s: float) -> list[_T]:

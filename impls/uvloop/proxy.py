@@ -22,7 +22,7 @@ from functools import partial
 from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_S, RELAY_SIZE
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
@@ -63,6 +63,7 @@ class _Relay:
         self.connecting = Deadlines[_Exchange](worker.options.connect_timeout_s, _Exchange.connect_timed_out)
         self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)
         self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
+        self.lingering_at_all = Deadlines[_Exchange](LINGER_MOST_S, _Exchange.lingered)
         self.half_closed = HalfClosed(_Exchange.has_gone)
         self.spare = Spare()
         self._resting = 0
@@ -192,6 +193,7 @@ class _Exchange(Client, asyncio.Protocol):
             log_closed(relay.log, self.transport, exc)
         if self._over:
             relay.lingering.stop(self)
+            relay.lingering_at_all.stop(self)
         else:
             self._abandon()
 
@@ -375,6 +377,7 @@ class _Exchange(Client, asyncio.Protocol):
         """Close a client that does not end its stream, unless it still has to take what is unsent."""
         if self.transport.get_write_buffer_size():
             self._relay.lingering.start(self)
+            self._relay.lingering_at_all.start(self)
         else:
             self.transport.close()
 
@@ -414,7 +417,8 @@ class _Exchange(Client, asyncio.Protocol):
             # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).
             client.write_eof()
             client.resume_reading()
-            self._relay.lingering.start(self)
+            relay.lingering.start(self)
+            relay.lingering_at_all.start(self)
         else:
             self._failing = counters.ERROR_WRITE
             client.close()
