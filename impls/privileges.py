@@ -1,8 +1,13 @@
 """Giving up what a process may do, once it has got what it needed it for."""
 
+import ctypes
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,24 @@ def become(user: User) -> None:
     if (os.getuid(), os.geteuid()) == (user.uid, user.uid):
         return
     try:
-        os.initgroups(user.name, user.gid)
-        os.setresgid(user.gid, user.gid, user.gid)
-        os.setresuid(user.uid, user.uid, user.uid)
+        with _ending_as_before():
+            os.initgroups(user.name, user.gid)
+            os.setresgid(user.gid, user.gid, user.gid)
+            os.setresuid(user.uid, user.uid, user.uid)
     except OSError as error:
         raise ValueError(
             f"--user {user.name}: this process may not become another user: {error.strerror}; start it as root, or as "
             f"{user.name} without --user"
         ) from None
+
+
+@contextmanager
+def _ending_as_before() -> Iterator[None]:
+    """Keep the signal that this process gets when its parent ends: the kernel forgets it with a change of user."""
+    prctl, parent = ctypes.CDLL(None).prctl, os.getppid()
+    number = ctypes.c_int()
+    prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    yield
+    prctl(_PR_SET_PDEATHSIG, number.value, 0, 0, 0)
+    if number.value and os.getppid() != parent:
+        os.kill(os.getpid(), number.value)

@@ -1,5 +1,6 @@
 """A worker as a process: forked, bound to its CPU and to its parent, with nothing that is the parent's."""
 
+import ast  # noqa: F401  a traceback imports it, as a user perhaps who may not read this Python's files
 import ctypes
 import gc
 import os

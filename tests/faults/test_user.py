@@ -3,8 +3,12 @@
 import os
 import pwd
 import random
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGHUP, SIGKILL
 
@@ -14,7 +18,7 @@ from harness import processes
 from harness.conformance.backend import reply_with_length
 from harness.conformance.subject import Subject
 from harness.conformance.worker import expect_workers, status_of
-from harness.registry import Implementation
+from harness.registry import ROOT, Implementation, find
 from harness.servers import Server
 
 NAME = "nobody"
@@ -67,6 +71,28 @@ def test_the_parent_is_killed_after_privileges_were_given_up__its_workers_end(
         [worker] = expect_workers(subject, server, 1)
         os.kill(server.pid, SIGKILL)
         assert processes.wait_ended(worker, WITHIN_S)
+
+
+def test_the_program_is_killed_that_a_server_was_to_end_with__it_ends_as_another_user_too() -> None:
+    [impl] = find("epoll_raw")
+    launched = [sys.executable, "-I", "-S", str(ROOT / "harness/launch.py")]
+    command = [*impl.argv, "-w", "1", "--user", NAME, "-o", "/dev/null", "-a", low_address()]
+    script = f"{shlex.join(launched)} $$ - - - {shlex.join(command)} & echo $!; wait"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as shell:
+        assert shell.stdout is not None
+        server = int(shell.stdout.readline())
+        try:
+            own = pwd.getpwnam(NAME).pw_uid
+            assert processes.wait_until(lambda: Path(f"/proc/{server}").stat().st_uid == own, WITHIN_S)
+            assert processes.wait_until(lambda: len(processes.children(server)) == 1, WITHIN_S)
+            shell.kill()
+            assert processes.wait_ended(server, WITHIN_S)
+        finally:
+            shell.kill()
+            with suppress(ProcessLookupError):
+                os.kill(server, SIGKILL)
 
 
 @pytest.mark.parametrize("flags", [("-k", "-d"), ("-d", "--lean")], ids=" ".join)
