@@ -16,6 +16,8 @@ test: .venv/installed
 	@.venv/bin/pytest -n auto
 
 lint: .venv/installed
+	@git grep -nIE '^(<{7}|[|]{7}|>{7}) |^={7}$$'; found=$$?; \
+		test $$found -ne 0 || echo "make lint: these are markers of a merge conflict; resolve it" >&2; test $$found -eq 1
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
