@@ -181,6 +181,7 @@ class Backend:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SILENT_S):
                     await _ended(served.socket)
+                    await asyncio.sleep(SILENT_S)  # the end of the request is no reason to end the connection
         elif exchange.cut == "reset":
             # What the proxy's kernel has taken has to reach the client; what waits here is lost with the reset.
             await _drained(served.socket)

@@ -152,7 +152,8 @@ class _Run:
     async def _interruptible(self) -> AsyncIterator[None]:
         """End the load at an interrupt, and then go on: with the quiet and the account."""
         loop = asyncio.get_running_loop()
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        every = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {number: handler for number, handler in every.items() if handler is not signal.SIG_IGN}
         for number in before:
             loop.add_signal_handler(number, self._interrupt)
         try:
