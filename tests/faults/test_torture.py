@@ -25,6 +25,8 @@ from harness.torture.command import Request, torture
 from harness.torture.outcome import MEMORY_BOUND_BYTES, Tortured
 
 Torture = Callable[..., Tortured]
+NO_NOHUP = ["env", "--default-signal=HUP"]
+"""Tests may run under nohup(1)."""
 SEED = 122
 """With it some backend dies, and workers are killed, within the first second of faults."""
 
@@ -110,13 +112,17 @@ def test_a_worker_ends_by_itself_beside_those_that_are_killed__torture_tells_the
     assert found.ledger.unexplained
 
 
-def test_an_interrupt_during_torture__the_account_so_far_is_told_and_nothing_left(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness", "torture", "--impl", "epoll_raw", "--for", "20s", "--seed", "3"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_or_a_closed_terminal_during_torture__the_account_so_far_is_told_and_nothing_left(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [*NO_NOHUP, sys.executable, "-m", "harness", "torture", "--impl", "epoll_raw", "--for", "20s"]
+    command += ["--seed", "3"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert processes.wait_until(lambda: any(tmp_path.glob("*/faults.jsonl")), 60)
-            running.send_signal(signal.SIGINT)
+            running.send_signal(number)
             told, _ = running.communicate(timeout=50)
         finally:
             running.kill()
