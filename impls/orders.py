@@ -62,7 +62,7 @@ class Superior:
         self._channel.close()
 
     def use_log(self, fd: int) -> None:
-        """Have the worker write its log here from now on; ``fd`` stays open until ``is_behind`` is false."""
+        """Have the worker write its log here from now on; ``fd`` is to stay open, as ``catch_up`` may send it later."""
         self._owed_fd = fd
         self.catch_up()
 

@@ -30,6 +30,8 @@ def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = Non
     except ValueError as error:
         say(f"impls.{name}: error: {error}")
         sys.exit(2)
+    # Whoever started this may have it ignored; then the kernel would keep no word of how a worker has ended (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Blocked before the first fork, so that a worker which ends at once is not missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     say(f"impls.{name}: {_introduction(options)}")

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from impls import counters
 from impls.counters import Row
 
+_TOLD_BRIEFLY = (counters.REQUESTS,)
+
 
 class Statistics:
     """Turns counters that only grow into figures of the last second."""
@@ -31,9 +33,12 @@ class Statistics:
         yield f"Request/s {requests}"
 
     def rest(self) -> Iterator[str]:
-        """Yield the lines for what has been answered since the last ones, if anything."""
-        counted = sum(row[counters.REQUESTS] for row in self._rows)
-        if counted > sum(before[counters.REQUESTS] for before in self._before):
+        """Yield the lines for what has happened since the last ones, if anything that they tell of.
+
+        Polls do not count: to be told to stop is one.
+        """
+        told = (counters.REQUESTS, counters.ACCEPTED, *counters.ERRORS.values()) if self._verbose else _TOLD_BRIEFLY
+        if any(row[slot] > before[slot] for row, before in zip(self._rows, self._before, strict=True) for slot in told):
             yield from self.lines()
 
 

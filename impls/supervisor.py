@@ -153,9 +153,7 @@ class Supervisor:
             pid, status = os.waitpid(place.pid, os.WNOHANG)
             if not pid:
                 continue
-            code = os.waitstatus_to_exitcode(status)
-            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            ended.append((place, f"(process {pid}) {cause}"))
+            ended.append((place, f"(process {pid}) {_cause(os.waitstatus_to_exitcode(status))}"))
             place.pid = None
             if place.superior is not None:
                 place.superior.stop()
@@ -220,3 +218,13 @@ class Supervisor:
                 killed.append(str(place.index))
         if killed:
             self._log.line(f"ended before all was finished: worker {' '.join(killed)}")
+
+
+def _cause(code: int) -> str:
+    """Put into words how a process has ended; ``code`` is negative for a signal."""
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"was killed by signal {-code}"

@@ -74,10 +74,10 @@ def _become_worker(parent: int, worker: Worker) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         raise RuntimeError("the parent ended before its worker began")
-    # The parent decides when a worker ends: what is typed at a terminal, and its end, reach the whole group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The parent decides when a worker ends. What is typed at a terminal, and its end, reach the whole group; so does
+    # what timeout(1) and systemd send. A worker ends by its orders, with its parent, and by SIGKILL.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.sched_setaffinity(0, {worker.cpu})
     # What exists by now lives for ever: the collector need not look at it again in any implementation.

@@ -66,3 +66,22 @@ def test_what_servers_write_is_read(stderr: Path) -> None:
     rows[1][counters.ACCEPTED] += 2
     add(stderr, "".join(f"{text}\n" for text in statistics.lines()))
     assert AcceptedConnections(stderr, 2)() == [6, 2]
+
+
+@pytest.mark.parametrize("slot", [counters.REQUESTS, counters.ACCEPTED, counters.ERROR_IDLE, counters.ERROR_RESTARTS])
+def test_what_was_counted_last_is_told_in_the_end(slot: int) -> None:
+    rows = counters.rows(2)
+    statistics = Statistics(rows, (0, 1), verbose=True)
+    assert list(statistics.rest()) == []
+    rows[1][slot] += 1
+    assert len(list(statistics.rest())) == 3
+    assert list(statistics.rest()) == []
+
+
+def test_without_workers_lines_a_last_total_is_for_requests_alone() -> None:
+    [row] = counters.rows(1)
+    statistics = Statistics([row], (0,), verbose=False)
+    row[counters.ERROR_IDLE] += 1
+    assert list(statistics.rest()) == []
+    row[counters.REQUESTS] += 1
+    assert list(statistics.rest()) == ["Request/s 1"]

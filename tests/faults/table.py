@@ -18,7 +18,9 @@ _BETWEEN = "__"
 _HEAD = ("| fault | promise | test in `tests/faults` |", "| --- | --- | --- |")
 _PER_IMPLEMENTATION = "impl"
 """The fixture that runs a test once for each implementation."""
-_CAPITALS = "CPU CPUs EMFILE FIFO FIN HTTP JSON NaN NUL RST SIGCONT SIGHUP SIGINT SIGKILL SIGSTOP SIGTERM TCP UTF"
+_CAPITALS = (
+    "CPU CPUs EMFILE FIFO FIN HTTP JSON NaN NUL RST SIGCHLD SIGCONT SIGHUP SIGINT SIGKILL SIGSTOP SIGTERM TCP UTF"
+)
 _AS_WRITTEN = {word.lower(): word for word in _CAPITALS.split()}
 """Words that a name has in lower case and a text has not."""
 

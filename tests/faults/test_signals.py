@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from harness import processes
 from harness.conformance.backend import reply_to_the_end
 from harness.conformance.cases.proxy_relay import LARGE, LARGE_TIMEOUT_S
@@ -133,8 +135,9 @@ def test_sigterm_comes_while_a_worker_waits_to_be_replaced__the_server_ends_at_o
         expect_end(server)
 
 
-def test_sigint_is_typed_at_a_terminal_and_reaches_all_processes__what_is_under_way_is_finished(
-    impl: Implementation, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_to_end_reaches_all_processes_as_from_a_terminal__what_is_under_way_is_finished(
+    number: signal.Signals, impl: Implementation, tmp_path: Path
 ) -> None:
     with Subject(impl, (), tmp_path, None) as subject:
         backend = subject.backend(["127.0.0.1"])
@@ -142,7 +145,7 @@ def test_sigint_is_typed_at_a_terminal_and_reaches_all_processes__what_is_under_
         client, call = subject.connect(server.listen[0]), subject.call([backend])
         client.send(call.request())
         of_backend = call.accept(client)
-        os.killpg(server.pid, signal.SIGINT)
+        os.killpg(server.pid, number)
         assert not server.wait_ended(0.3)
         of_backend.send(reply_to_the_end())
         of_backend.end()

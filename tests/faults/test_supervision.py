@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,8 @@ TWO = ("-w", "2", "--oversubscribe")
 WITHIN_S = 5.0
 REPLACED_WITHIN_S = 2.0
 GIVEN_UP_WITHIN_S = 15.0
+REAL_TIME = signal.SIGRTMIN + 6
+"""One without a name."""
 
 
 @contextmanager
@@ -126,17 +129,35 @@ def test_a_worker_of_a_proxy_is_killed_with_9__exchanges_of_the_others_are_finis
         client.expect_end("after the reply")
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGABRT, "SIGABRT"), (REAL_TIME, f"signal {REAL_TIME}")]
+)
 def test_a_worker_is_ended_by_a_signal__the_log_and_standard_error_name_it(
-    number: signal.Signals, impl: Implementation, tmp_path: Path
+    number: int, name: str, impl: Implementation, tmp_path: Path
 ) -> None:
     with Subject(impl, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, number)
-        assert processes.wait_until(lambda: said(server, f"(process {worker}) was killed by {number.name}"), WITHIN_S)
+        assert processes.wait_until(lambda: said(server, f"(process {worker}) was killed by {name}"), WITHIN_S)
         assert processes.wait_until(lambda: replaced(server, [worker]), REPLACED_WITHIN_S)
         subject.exchange(server.listen[0])
+
+
+def test_the_server_was_started_with_sigchld_ignored__a_worker_that_dies_is_replaced_and_the_cause_is_told(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    with Subject(replace(impl, argv=(sys.executable, "-c", ignoring, *impl.argv)), (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1"])
+        [worker] = expect_workers(subject, server, 1)
+        os.kill(worker, signal.SIGKILL)
+        assert processes.wait_until(lambda: said(server, f"(process {worker}) was killed by SIGKILL"), WITHIN_S)
+        assert processes.wait_until(lambda: replaced(server, [worker]), REPLACED_WITHIN_S)
+        subject.exchange(server.listen[0])
+        assert server.stop() == 0
 
 
 def test_a_worker_dies_while_its_parent_has_no_file_left__it_is_replaced_when_there_is_room(
