@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGHUP, SIGKILL
 
@@ -140,6 +141,50 @@ def test_the_log_is_not_the_users_to_write__one_line_names_it_and_nothing_is_lef
     assert finished.left_running == 0
     [line] = finished.stderr
     assert f"-o {closed / 'log'}: cannot be written: Permission denied as user {NAME}" in line
+
+
+AMBIENT = """
+import ctypes, os
+from impls.epoll_raw.server import serve
+from impls.prefork import main
+libc = ctypes.CDLL(None)
+libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+os.setgroups([]), os.setresgid({gid}, {gid}, {gid}), os.setresuid({uid}, {uid}, {uid})
+sets = (ctypes.c_uint32 * 6)(1 << 10, 1 << 10, 1 << 10)  # effective, permitted, inheritable: CAP_NET_BIND_SERVICE
+assert not libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), sets)
+assert not libc.prctl(47, 2, 10, 0, 0)  # PR_CAP_AMBIENT_RAISE
+main("ambient", serve, "")
+"""
+
+
+def capabilities(server: Server) -> set[tuple[str, str]]:
+    """List what differs from no privileges in any process of a server."""
+    wanted = {**dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), f"{0:016x}"), "NoNewPrivs": "1"}
+    found = [status_of(Path(f"/proc/{pid}/status")) for pid in server.process_pids()]
+    return {(name, status[name]) for status in found for name in wanted if status[name] != wanted[name]}
+
+
+def test_the_user_that_a_server_was_started_as_has_capabilities__they_serve_to_listen_and_are_given_up(
+    tmp_path: Path, folder: Path
+) -> None:
+    entry = pwd.getpwnam(NAME)
+    code = AMBIENT.format(uid=entry.pw_uid, gid=entry.pw_gid)
+    [made] = find("none", [f"ambient={shlex.join([sys.executable, '-c', code])}"])
+    impl = Implementation(made.name, made.argv, ROOT, external=True)
+    with Subject(impl, (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "--user", NAME, "-o", str(folder / "log")], [low_address()])
+        expect_workers(subject, server, 1)
+        assert is_nobodys(server)
+        assert capabilities(server) == set()
+
+
+def test_root_starts_a_server_with_inheritable_capabilities__none_is_left(impl: Implementation, tmp_path: Path) -> None:
+    inheriting = replace(impl, argv=("setpriv", "--inh-caps", "+net_bind_service", "--", *impl.argv))
+    with Subject(inheriting, (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "--user", NAME, "-o", "/dev/null"], [low_address()])
+        expect_workers(subject, server, 1)
+        assert is_nobodys(server)
+        assert capabilities(server) == set()
 
 
 def test_the_process_may_not_become_another_user__one_line_says_what_would_help(
