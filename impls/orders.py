@@ -9,6 +9,7 @@ import os
 import socket
 from contextlib import suppress
 
+from impls.descriptors import Reserve
 from impls.log import Log
 
 _NEW_LOG = b"log"
@@ -20,6 +21,8 @@ class Orders:
     def __init__(self, channel: socket.socket, log: Log) -> None:
         self._channel = channel
         self._log = log
+        self._reserve = Reserve()
+        """For the new log to arrive in: the kernel drops a descriptor for which there is no number (unix(7))."""
         self.to_stop = False
         """The order to stop has come."""
 
@@ -32,15 +35,18 @@ class Orders:
 
         Returns whether it is to stop: to accept no more, finish what is under way, and return from ``serve``.
         """
+        self._reserve.give()
         try:
             message, received, _, _ = socket.recv_fds(self._channel, len(_NEW_LOG), 1)
         except BlockingIOError:
+            self._reserve.renew()
             return False
         for new in received:
             use_log(new, self._log.fd)
             for stream in (1, 2):
                 os.dup2(self._log.fd, stream)
-        if message and not received:  # the kernel drops a descriptor for which there is no number (unix(7))
+        self._reserve.renew()
+        if message and not received:  # others have taken all that the machine has, or the limit was lowered
             self._log.line("error: no descriptor was left for the new log; this worker writes to the old one")
         self.to_stop = not message
         return self.to_stop
@@ -48,6 +54,7 @@ class Orders:
     def close(self) -> None:
         """Let go of this end, in the process that it is not for."""
         self._channel.close()
+        self._reserve.give()
 
 
 class Superior:

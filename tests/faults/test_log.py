@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+import resource
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from signal import SIGHUP
@@ -17,7 +19,7 @@ from harness import processes
 from harness.conformance.connection import Connection
 from harness.conformance.counted import counted, expect_counted
 from harness.conformance.subject import Subject
-from harness.conformance.worker import client_of, expect_workers
+from harness.conformance.worker import client_of, expect_workers, highest_descriptor
 from harness.registry import Implementation
 from harness.servers import REQUEST, Server
 
@@ -75,6 +77,36 @@ def test_the_folder_of_the_log_is_removed_before_sighup__the_old_file_stays_in_u
         server.send_signal(SIGHUP)
         assert processes.wait_until((folder / "log").exists, WITHIN_S)
         exchange(client)
+
+
+def test_sighup_comes_while_a_worker_has_no_descriptor_left__it_writes_to_the_new_file(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with Subject(impl, ("-k",), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "-k", "-d"])
+        [worker] = expect_workers(subject, server, 1)
+        client = subject.connect(server.listen[0])
+        exchange(client)
+        room, limits = highest_descriptor(worker) + 1, resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (room, limits[1]))
+        for _ in range(room):
+            subject.connect(server.listen[0])
+        assert processes.wait_until(lambda: descriptors(worker) == room, WITHIN_S)
+        for rotation in range(3):
+            server.log_path.rename(tmp_path / f"old-{rotation}")
+            server.send_signal(SIGHUP)
+            assert processes.wait_until(server.log_path.exists, WITHIN_S)
+            assert processes.wait_until(partial(has_logged, server, client), WITHIN_S)
+        assert descriptors(worker) == room
+
+
+def has_logged(server: Server, client: Connection) -> bool:
+    exchange(client, b"to-the-new-one")
+    return "to-the-new-one" in server.log_text()
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_a_worker_is_replaced_after_the_log_was_rotated__it_writes_to_the_new_file(
