@@ -145,14 +145,21 @@ def test_the_log_is_not_the_users_to_write__one_line_names_it_and_nothing_is_lef
 
 AMBIENT = """
 import ctypes, os
+from impls import flags
 from impls.epoll_raw.server import serve
 from impls.prefork import main
-libc = ctypes.CDLL(None)
-libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
-os.setgroups([]), os.setresgid({gid}, {gid}, {gid}), os.setresuid({uid}, {uid}, {uid})
-sets = (ctypes.c_uint32 * 6)(1 << 10, 1 << 10, 1 << 10)  # effective, permitted, inheritable: CAP_NET_BIND_SERVICE
-assert not libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), sets)
-assert not libc.prctl(47, 2, 10, 0, 0)  # PR_CAP_AMBIENT_RAISE
+libc, parse = ctypes.CDLL(None), flags.parse
+
+def parse_and_become(*arguments):  # that late, as a user perhaps who may not read what parsing imports
+    options = parse(*arguments)
+    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+    os.setgroups([]), os.setresgid({gid}, {gid}, {gid}), os.setresuid({uid}, {uid}, {uid})
+    sets = (ctypes.c_uint32 * 6)(1 << 10, 1 << 10, 1 << 10)  # effective, permitted, inheritable: CAP_NET_BIND_SERVICE
+    assert not libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), sets)
+    assert not libc.prctl(47, 2, 10, 0, 0)  # PR_CAP_AMBIENT_RAISE
+    return options
+
+flags.parse = parse_and_become
 main("ambient", serve, "")
 """
 
