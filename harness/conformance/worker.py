@@ -88,9 +88,12 @@ def cpu_s(pid: int) -> float:
 
 def busy(pid: int, duration_s: float) -> float:
     """Watch a process for some time; return which part of it it spent on a CPU."""
-    used_s, began_s = cpu_s(pid), time.monotonic()
-    processes.wait_ended(pid, duration_s)
-    return (cpu_s(pid) - used_s) / (time.monotonic() - began_s)
+    try:
+        used_s, began_s = cpu_s(pid), time.monotonic()
+        processes.wait_ended(pid, duration_s)
+        return (cpu_s(pid) - used_s) / (time.monotonic() - began_s)
+    except psutil.NoSuchProcess:
+        raise ContractViolation("a worker that goes on", f"the end of process {pid}") from None
 
 
 def resident_bytes(pid: int) -> int:

@@ -1,18 +1,19 @@
-"""When a backend stops within its reply, the client gets a 502 behind what came of it."""
+"""When a backend ends a reply that did not say its length, or stops within one, a 502 follows what came of it."""
 
 from impls.contract import BAD_GATEWAY
 from impls.epoll_raw import pairs
 from impls.epoll_raw.pair import Pair
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"PROXY-BROKEN-REPLY"}
+REJECTED_BY = {"PROXY-BROKEN-REPLY", "PROXY-EARLY-REPLY", "PROXY-END-EOF", "PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
+PERHAPS_BY = {"PROXY-SLOW-READER"}
 
 
 def main() -> None:
     ended = pairs.Pairs._backend_ended
 
     def answer_whatever_came(relay: pairs.Pairs, pair: Pair, *, cleanly: bool) -> None:
-        if pair.framing.between or (cleanly and pair.framing.end()):
+        if pair.framing.between:
             ended(relay, pair, cleanly=cleanly)
         else:
             relay._end(pair, BAD_GATEWAY)
