@@ -1,6 +1,6 @@
-"""Counters that workers write and the parent reads: one row of unsigned 64-bit slots per worker in shared memory.
+"""Counters that workers write and the parent reads: one row of unsigned 64-bit slots per process in shared memory.
 
-A row is a memoryview, so a worker counts with ``counters[REQUESTS] += 1``. Only its worker writes a
+A row is a memoryview, so a worker counts with ``counters[REQUESTS] += 1``. Only its process writes a
 row, but for EVENTS_MIN and EVENTS_MAX, which the parent sets back when it has read them: an update lost
 to that race costs one sample of a minimum or maximum, never a count.
 """
@@ -60,10 +60,10 @@ NO_MINIMUM: Final = 2**64 - 1
 Row = memoryview
 
 
-def rows(workers: int) -> list[Row]:
-    """Make zeroed rows, one per worker, that processes forked from here on share."""
-    shared = memoryview(mmap.mmap(-1, workers * ROW_BYTES))
-    made = [shared[i * ROW_BYTES : (i + 1) * ROW_BYTES].cast("Q") for i in range(workers)]
+def rows(number: int) -> list[Row]:
+    """Make zeroed rows, one per process that writes, that processes forked from here on share."""
+    shared = memoryview(mmap.mmap(-1, number * ROW_BYTES))
+    made = [shared[i * ROW_BYTES : (i + 1) * ROW_BYTES].cast("Q") for i in range(number)]
     for row in made:
         row[EVENTS_MIN] = NO_MINIMUM
     return made

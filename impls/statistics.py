@@ -11,15 +11,20 @@ _TOLD_BRIEFLY = (counters.REQUESTS,)
 class Statistics:
     """Turns counters that only grow into figures of the last second."""
 
-    def __init__(self, rows: Sequence[Row], cpus: Sequence[int], *, verbose: bool) -> None:
+    def __init__(self, rows: Sequence[Row], own_row: Row, cpus: Sequence[int], *, verbose: bool) -> None:
+        """``rows`` are the workers', ``own_row`` is their parent's, who has no line: worker 0's tells of its errors."""
         self._rows = rows
+        self._own_row = own_row
         self._cpus = cpus
         self._verbose = verbose
-        self._before = [list(row) for row in rows]
+        self._before = [list(row) for row in (*rows, own_row)]
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for the second since the last call: workers' with -v, then the total."""
         requests = 0
+        own = list(self._own_row)
+        own_errors = [own[slot] - self._before[-1][slot] for slot in counters.ERRORS.values()]
+        self._before[-1] = own
         for i, row in enumerate(self._rows):
             now = list(row)
             row[counters.EVENTS_MIN] = counters.NO_MINIMUM
@@ -27,6 +32,9 @@ class Statistics:
             delta = [a - b for a, b in zip(now, self._before[i], strict=True)]
             self._before[i] = now
             requests += delta[counters.REQUESTS]
+            if i == 0:
+                for slot, errors in zip(counters.ERRORS.values(), own_errors, strict=True):
+                    delta[slot] += errors
             if self._verbose:
                 yield f"worker {i} cpu {self._cpus[i]} {_describe(delta, now)}"
         # A count and not a rate, so that the seconds add up to what was answered.
@@ -38,7 +46,8 @@ class Statistics:
         Polls do not count: to be told to stop is one.
         """
         told = (counters.REQUESTS, counters.ACCEPTED, *counters.ERRORS.values()) if self._verbose else _TOLD_BRIEFLY
-        if any(row[slot] > before[slot] for row, before in zip(self._rows, self._before, strict=True) for slot in told):
+        rows = (*self._rows, self._own_row)
+        if any(row[slot] > before[slot] for row, before in zip(rows, self._before, strict=True) for slot in told):
             yield from self.lines()
 
 

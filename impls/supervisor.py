@@ -1,5 +1,6 @@
 """The parent's work: it starts the workers, replaces those that die, passes orders on, prints statistics, and stops."""
 
+import math
 import os
 import signal
 import socket
@@ -22,8 +23,12 @@ EARLY_S = 1.0
 """Who dies within this time of its start is started again after a pause."""
 FIRST_PAUSE_S = 0.1
 """The first such pause; each further one is twice as long."""
+LONGEST_PAUSE_S = 1.6
+"""The longest pause: before the last try that those who die get, and between tries to start one where that fails."""
 MOST_EARLY_DEATHS = 6
 """With so many in a row of one worker the server gives up, after 3.1 s of pauses."""
+NO_WORKER_S = 3.1
+"""As long as that the server tries to start one when it has none."""
 
 
 class GivenUp(Exception):  # noqa: N818  it says what has happened
@@ -44,6 +49,8 @@ class _Place:
     started_s: float = 0.0
     early_deaths: int = 0
     """In a row."""
+    failed_starts: int = 0
+    """In a row."""
 
 
 class Supervisor:
@@ -57,10 +64,13 @@ class Supervisor:
         self._serve = serve
         self._options = options
         self._listeners = tuple(listeners)
-        self._log = Log(log_fd, "parent")
-        rows = counters.rows(len(options.cpus))
+        *rows, own_row = counters.rows(len(options.cpus) + 1)
+        self._log = Log(log_fd, "parent", own_row)
         self._places = [_Place(i, cpu, rows[i]) for i, cpu in enumerate(options.cpus)]
-        self._statistics = Statistics(rows, options.cpus, verbose=options.verbose)
+        self._statistics = Statistics(rows, own_row, options.cpus, verbose=options.verbose)
+        self._no_worker_since_s: float | None = None
+        """When a start failed for the first time while there was no worker at all."""
+        self._told_failed_start_s = -math.inf
         self._print_at_s = time.monotonic() + 1.0
         self._max_connections = worker_process.room_for_connections(options)
 
@@ -121,7 +131,7 @@ class Supervisor:
         try:
             superior, its_orders = orders.channel(its_log)
         except OSError as error:
-            self._died(place, f"could not be started: {error.strerror}")
+            self._not_started(place, error)
             return
         worker = Worker(
             index=place.index,
@@ -138,11 +148,32 @@ class Supervisor:
             place.pid = worker_process.fork(self._serve, worker, [superior, *others])
         except OSError as error:
             superior.stop()
-            self._died(place, f"could not be started: {error.strerror}")
+            self._not_started(place, error)
             return
         finally:
             its_orders.close()
         place.superior = superior
+        place.failed_starts = 0
+        self._no_worker_since_s = None
+
+    def _not_started(self, place: _Place, error: OSError) -> None:
+        """Try again after a pause: what the machine lacks may come back, and other workers serve. Raises GivenUp."""
+        now_s = time.monotonic()
+        what = f"worker {place.index} could not be started: {error.strerror}"
+        if any(other.pid is not None for other in self._places):
+            self._no_worker_since_s = None
+        elif self._no_worker_since_s is None:
+            self._no_worker_since_s = now_s
+        elif now_s - self._no_worker_since_s >= NO_WORKER_S:
+            self._log.line(f"{what}; given up")
+            raise GivenUp(f"{what}, and for {NO_WORKER_S:g} s there was no worker; given up")
+        pause_s = min(FIRST_PAUSE_S * 2**place.failed_starts, LONGEST_PAUSE_S)
+        place.start_at_s = now_s + pause_s
+        if pause_s < LONGEST_PAUSE_S:
+            place.failed_starts += 1
+        if now_s - self._told_failed_start_s >= 1.0:
+            self._told_failed_start_s = now_s
+            self._tell(f"{what}; that is tried again")
 
     def _reap(self) -> list[tuple[_Place, str]]:
         """Collect the workers that have ended, and what became of each."""

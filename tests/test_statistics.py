@@ -5,8 +5,8 @@ from impls.statistics import Statistics
 
 
 def test_figures_are_those_of_the_last_interval() -> None:
-    rows = counters.rows(2)
-    statistics = Statistics(rows, (3, 4), verbose=False)
+    *rows, own = counters.rows(3)
+    statistics = Statistics(rows, own, (3, 4), verbose=False)
     rows[0][counters.REQUESTS] += 10
     rows[1][counters.REQUESTS] += 5
     assert list(statistics.lines()) == ["Request/s 15"]
@@ -16,8 +16,8 @@ def test_figures_are_those_of_the_last_interval() -> None:
 
 
 def test_verbose_lines_precede_the_total() -> None:
-    rows = counters.rows(2)
-    statistics = Statistics(rows, (3, 4), verbose=True)
+    *rows, own = counters.rows(3)
+    statistics = Statistics(rows, own, (3, 4), verbose=True)
     rows[0][counters.REQUESTS] += 6
     rows[0][counters.ACCEPTED] += 2
     for events in (1, 0, 5):
@@ -34,8 +34,8 @@ def test_verbose_lines_precede_the_total() -> None:
 
 
 def test_minimum_and_maximum_begin_anew_each_interval() -> None:
-    rows = counters.rows(1)
-    statistics = Statistics(rows, (0,), verbose=True)
+    *rows, own = counters.rows(2)
+    statistics = Statistics(rows, own, (0,), verbose=True)
     counters.record_poll(rows[0], 1)
     counters.record_poll(rows[0], 64)
     list(statistics.lines())

@@ -60,8 +60,8 @@ def test_a_worker_that_there_should_not_be_is_left_out(stderr: Path) -> None:
 
 
 def test_what_servers_write_is_read(stderr: Path) -> None:
-    rows = counters.rows(2)
-    statistics = Statistics(rows, (3, 4), verbose=True)
+    *rows, own = counters.rows(3)
+    statistics = Statistics(rows, own, (3, 4), verbose=True)
     rows[0][counters.ACCEPTED] += 6
     rows[1][counters.ACCEPTED] += 2
     add(stderr, "".join(f"{text}\n" for text in statistics.lines()))
@@ -70,8 +70,8 @@ def test_what_servers_write_is_read(stderr: Path) -> None:
 
 @pytest.mark.parametrize("slot", [counters.REQUESTS, counters.ACCEPTED, counters.ERROR_IDLE, counters.ERROR_RESTARTS])
 def test_what_was_counted_last_is_told_in_the_end(slot: int) -> None:
-    rows = counters.rows(2)
-    statistics = Statistics(rows, (0, 1), verbose=True)
+    *rows, own = counters.rows(3)
+    statistics = Statistics(rows, own, (0, 1), verbose=True)
     assert list(statistics.rest()) == []
     rows[1][slot] += 1
     assert len(list(statistics.rest())) == 3
@@ -79,9 +79,21 @@ def test_what_was_counted_last_is_told_in_the_end(slot: int) -> None:
 
 
 def test_without_workers_lines_a_last_total_is_for_requests_alone() -> None:
-    [row] = counters.rows(1)
-    statistics = Statistics([row], (0,), verbose=False)
+    row, own = counters.rows(2)
+    statistics = Statistics([row], own, (0,), verbose=False)
     row[counters.ERROR_IDLE] += 1
     assert list(statistics.rest()) == []
     row[counters.REQUESTS] += 1
     assert list(statistics.rest()) == ["Request/s 1"]
+
+
+def test_errors_of_the_parent_are_in_the_line_of_its_first_worker() -> None:
+    *rows, own = counters.rows(3)
+    statistics = Statistics(rows, own, (0, 1), verbose=True)
+    own[counters.ERROR_LOG] += 2
+    rows[0][counters.ERROR_LOG] += 1
+    first, second, _ = statistics.rest()
+    assert "log=3" in first
+    assert "log=0" in second
+    assert list(statistics.rest()) == []
+    assert "log=0" in next(statistics.lines())

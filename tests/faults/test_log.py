@@ -174,6 +174,18 @@ def test_the_disk_of_the_log_is_full__lines_are_lost_and_counted_and_no_connecti
         assert len(server.worker_pids()) == 1
 
 
+def test_the_parent_cannot_write_its_own_lines_to_the_log__they_are_counted(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with Subject(impl, (), tmp_path, None) as subject:
+        server = subject.start(["-w", "1", "-v", "-o", "/dev/full"])
+        [worker] = expect_workers(subject, server, 1)
+        lost = counted(server, "log")
+        os.kill(worker, 9)
+        expect_counted(server, "restarts", least=1)
+        expect_counted(server, "log", least=lost + 1)
+
+
 def test_there_is_room_again_on_the_full_disk_of_the_log__lines_are_written_again_and_none_runs_into_another(
     impl: Implementation, tmp_path: Path
 ) -> None:

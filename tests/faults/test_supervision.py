@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,8 @@ TWO = ("-w", "2", "--oversubscribe")
 WITHIN_S = 5.0
 REPLACED_WITHIN_S = 2.0
 GIVEN_UP_WITHIN_S = 15.0
+MORE_TRIES_THAN_DEATHS = 6
+"""With so many deaths in a row a server gives up."""
 REAL_TIME = signal.SIGRTMIN + 6
 """One without a name."""
 
@@ -190,13 +193,62 @@ def test_workers_die_one_after_another__their_parent_keeps_no_descriptor_of_thei
         assert len(os.listdir(f"/proc/{server.pid}/fd")) == before  # noqa: PTH208  a count is all that is wanted
 
 
-def broken(code: str) -> Implementation:
-    """Make an implementation of which ``serve(worker)`` is one line of code."""
+def broken(code: str, first: str = "") -> Implementation:
+    """Make an implementation of which ``serve(worker)`` is one line of code; other code runs before."""
     text = (
-        f"import os, signal; from impls.prefork import main\ndef serve(worker):\n    {code}\nmain('broken', serve, '')"
+        f"{first}import os, signal; from impls.prefork import main\n"
+        f"def serve(worker):\n    {code}\nmain('broken', serve, '')"
     )
     [made] = find("none", [f"broken={shlex.join([sys.executable, '-c', text])}"])
     return Implementation(made.name, made.argv, ROOT, external=True)
+
+
+REFUSED = (
+    "import errno, os, pathlib; fork, tries = os.fork, pathlib.Path({tries!r})\n"
+    "def refused():\n"
+    "    if not tries.exists(): return fork()\n"
+    "    tries.open('a').write('x')\n"
+    "    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
+    "os.fork = refused\n"
+)
+"""No process can be started while there is a file; it gets a letter for each try."""
+SERVES = "from impls.epoll_raw.server import serve as go; go(worker)"
+
+
+def test_no_process_can_be_started_for_a_while__the_other_worker_serves_on_and_a_second_one_comes_when_it_can(
+    tmp_path: Path,
+) -> None:
+    tries = tmp_path / "tries"
+    with Subject(broken(SERVES, REFUSED.format(tries=str(tries))), (), tmp_path, None) as subject:
+        server = subject.start(TWO)
+        victim, spared = expect_workers(subject, server, 2)
+        tries.touch()
+        began_s = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        assert processes.wait_until(lambda: tries.stat().st_size > MORE_TRIES_THAN_DEATHS, GIVEN_UP_WITHIN_S)
+        told = [line for line in server.stderr_lines() if "could not be started" in line]
+        assert 1 <= len(told) <= 1 + time.monotonic() - began_s
+        subject.exchange(server.listen[0])
+        tries.unlink()
+        assert processes.wait_until(partial(one_beside, server, spared, victim), WITHIN_S)
+        subject.exchange(server.listen[0])
+        assert server.stop() == 0
+
+
+def test_no_process_can_be_started_and_no_worker_is_left__the_server_ends_with_one_clear_line_and_status_1(
+    tmp_path: Path,
+) -> None:
+    tries = tmp_path / "tries"
+    with Subject(broken(SERVES, REFUSED.format(tries=str(tries))), (), tmp_path, None) as subject:
+        server = subject.start(TWO)
+        workers = expect_workers(subject, server, 2)
+        tries.touch()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        assert server.wait_ended(GIVEN_UP_WITHIN_S)
+        assert server.stop() == 1
+        assert "could not be started: Resource temporarily unavailable, and for 3.1 s" in server.last_words(1)
+        assert tries.stat().st_size > len(workers)
 
 
 @pytest.mark.parametrize(
