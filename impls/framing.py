@@ -84,6 +84,11 @@ class RequestFraming:
             data = data[taken:]
             self.whole = self._body_left == 0
 
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether the last request is whole, as far as can be told; one that does not say where it ends may be."""
+        return self.whole or self._body_left == _UNTIL_END
+
     def answered(self, replies: int) -> None:
         """Take it that so many replies were complete."""
         self.unanswered = max(0, self.unanswered - replies)

@@ -1,21 +1,18 @@
 """Accepting on raw descriptors, for all modes."""
 
-import errno
 import select
 import socket
 import time
 from collections.abc import Callable
 
 from impls import counters
+from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
 
 MAX_EVENTS = 64
 """Events of one poll at most, as in the original."""
 REST_S = 0.1
 """How long accepting rests when accept(2) fails for want of something: listeners stay readable all the while."""
-
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""What a connection fails with for want of a descriptor or of memory. It stays in the listener's queue meanwhile."""
 
 Accept = Callable[[int], list[int]]
 """Accepts as many connections as are waiting, but no more than it is told; returns their descriptors (blocking)."""

@@ -27,7 +27,8 @@ class Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "backend", "client", "connected", "framing", "half_closed", "over", "request", "requests", "target", "untried"
+        "backend", "client", "connected", "framing", "half_closed", "over", "request", "requests", "target", "untried",
+        "waits_since_s",
     )  # fmt: skip
 
     def __init__(self, fd: int) -> None:
@@ -39,6 +40,8 @@ class Pair:
         """The backends that may still be tried; known when the first bytes have arrived."""
         self.request = b""
         """What waits until there is a descriptor for its backend's connection."""
+        self.waits_since_s: float | None = None
+        """Since when it has waited for that, by time.monotonic; None if it never has."""
         self.connected = False
         self.framing = ReplyFraming()
         self.requests = RequestFraming()
@@ -51,3 +54,10 @@ class Pair:
     def owes(self) -> bool:
         """Whether the backend owes a reply, or the rest of one."""
         return self.requests.unanswered > 0 or not self.framing.between
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether it is the client that is to move, as it has stopped within its request."""
+        if self.backend is None or not self.connected or self.backend.unsent:
+            return False
+        return not (self.requests.may_be_answered or self.half_closed)

@@ -28,11 +28,10 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, OWN_WANT, Reserve
 from impls.epoll_raw import idle
-from impls.epoll_raw.accept import EXHAUSTED
 from impls.epoll_raw.backend_sockets import Target
 from impls.epoll_raw.pair import Pair, Side
-from impls.epoll_raw.reserve import Reserve
 from impls.listeners import open_backend_socket
 from impls.queues import unread, untaken
 from impls.worker import Worker
@@ -42,8 +41,6 @@ TICK_S = 0.1
 TURN_READS = 16
 """Reads of one side before the other connections have their turn."""
 
-_OWN_WANT = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EAGAIN}
-"""What connect(2) fails with for no fault of the backend's; the last two mean that local ports are used up."""
 _T = TypeVar("_T")
 _GONE = select.EPOLLHUP | select.EPOLLERR
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -354,11 +351,10 @@ class Pairs:
             result = connection.connect_ex((address.host, address.port))
             if result not in (0, errno.EINPROGRESS):
                 connection.close()
-                if result not in _OWN_WANT:
-                    self._backends.failed(target)
-                self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {os.strerror(result)}")
+                self._refused(pair, result)
                 continue
             fd = connection.detach()
+            self._waiting.pop(pair, None)
             self._join(pair, fd).unsent = request
             self._connecting[pair] = self._now
             self._epoll.register(fd, ALL_EVENTS)
@@ -374,24 +370,27 @@ class Pairs:
                 raise
             self.is_starved = True
             self._rest_from_accepting()
-            if not self._reserve.release():
+            if not self._reserve.give():
                 raise
         return open_backend_socket(address, lean=self._options.lean)
 
     def _wait_for_descriptor(self, pair: Pair, request: bytes, error: OSError) -> None:
         """Keep a request until a connection has ended; none is accepted meanwhile, which would take its descriptor."""
         pair.request = request
-        self._waiting[pair] = self._now
+        if pair.waits_since_s is None:
+            pair.waits_since_s = self._now
+        self._waiting[pair] = pair.waits_since_s
         self._log.backend_socket_failed(error)
 
     def _retry_waiting(self) -> None:
-        for pair in self._overdue(self._waiting, self._options.connect_timeout_s):
-            self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
-            self._end(pair, GATEWAY_TIMEOUT)
+        begun_before_s = self._now - self._options.connect_timeout_s
+        for pair, since_s in [*self._waiting.items()]:
+            if since_s <= begun_before_s:
+                self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+                self._end(pair, GATEWAY_TIMEOUT)
         for pair in [*self._waiting]:
             if not self._reserve.renew():
                 return
-            del self._waiting[pair]
             self._connect(pair, pair.request)
         self.is_starved = bool(self._waiting) or not self._reserve.renew()
 
@@ -414,13 +413,12 @@ class Pairs:
                 return
             self._drop(backend)
             pair.backend = pair.client.peer = None
-            self._leave_out(pair)
-            self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
+            self._refused(pair, error.errno or 0)
             self._connect(pair, request)
             return
         if self._debug:
             self._log.wrote(backend.fd, sent)
-        pair.connected = True
+        self._accepted(pair)
         del self._connecting[pair]
         self._watch(pair)
         backend.unsent = request[sent:]
@@ -437,7 +435,7 @@ class Pairs:
             return False
         if self._debug:
             self._log.read(backend.fd, data)
-        pair.connected = True
+        self._accepted(pair)
         backend.unsent = b""
         self._watch(pair)
         self.take(backend, data, _ENDED)
@@ -466,9 +464,22 @@ class Pairs:
         self._row[kind] += 1
         self._log.problem(f"backend {pair.target.address if pair.target else None} {what}")
 
+    def _refused(self, pair: Pair, number: int) -> None:
+        """Take the error number that a connection to the pair's backend failed with."""
+        if number not in OWN_WANT:
+            self._leave_out(pair)
+        how = "could not be tried" if number in OWN_WANT else "refused"
+        self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"{how}: {os.strerror(number)}")
+
     def _leave_out(self, pair: Pair) -> None:
         if pair.target is not None:
             self._backends.failed(pair.target)
+
+    def _accepted(self, pair: Pair) -> None:
+        """Take it that the pair's backend has accepted."""
+        pair.connected = True
+        if pair.target in self._backends.on_trial:
+            self._backends.accepted(pair.target)
 
     # The end of a pair
 
@@ -534,7 +545,7 @@ class Pairs:
                 self.moved_s[pair] = self._now
         oldest_s = self._now
         for pair, moved_s in [*self.moved_s.items()]:
-            if pair.owes and not pair.over and not pair.client.unsent:
+            if pair.owes and not (pair.over or pair.client.unsent or pair.awaits_request):
                 continue  # it is the backend's turn, which has limits of its own
             if moved_s > self._now - self._looks.limit_s:
                 oldest_s = min(oldest_s, moved_s)
@@ -554,7 +565,7 @@ class Pairs:
             self._backend_failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
             self._end(pair, GATEWAY_TIMEOUT)
         for pair in self._overdue(self._watched, self._options.reply_timeout_s):
-            if pair.client.unsent:
+            if pair.client.unsent or pair.awaits_request:
                 self._watch(pair)  # it is the client that is slow
                 continue
             if pair.owes:

@@ -50,7 +50,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     epoll = select.epoll()
     listeners = Listeners(worker, epoll)
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
-    backends = Backends(sockets.targets, options.backend_rest_s, row)
+    backends = Backends(sockets.targets, options.backend_rest_s, options.connect_timeout_s, row)
     looks = Looks(options.idle_timeout_s)
     pairs = Pairs(worker, epoll, backends, looks, listeners.rest)
     usual = Usual(sockets, backends, pairs)
@@ -61,7 +61,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     read_now, write_now, reset = no_wait.reader(RELAY_SIZE), no_wait.writer(), sockets.reset
     orders_fd = worker.orders.fileno()
     readable, writable, broken = select.EPOLLIN, select.EPOLLOUT, _BROKEN
-    moved_s, most = pairs.moved_s, worker.max_connections
+    moved_s, most, on_trial = pairs.moved_s, worker.max_connections, backends.on_trial
     next_tick_s, now_s = 0.0, monotonic()
 
     while True:
@@ -131,6 +131,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
             except OSError:
                 pairs.handle(usual.leave_backend(backend), writable)
                 continue
+            if on_trial:
+                backends.accepted(order[0])
             del connecting[backend]
             answering[backend] = client, order, request, now_s
             if sent < len(request):

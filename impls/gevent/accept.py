@@ -10,7 +10,7 @@ from gevent.server import StreamServer
 
 from impls import counters
 from impls.connections import Connections
-from impls.descriptors import NO_DESCRIPTOR
+from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
 
 Connection = gevent.socket.socket
@@ -115,7 +115,7 @@ class _Server(StreamServer):
         except OSError as error:
             worker.counters[counters.ERROR_ACCEPT] += 1
             worker.log.accept_failed(error)
-            if error.errno in NO_DESCRIPTOR:
+            if error.errno in EXHAUSTED:
                 self._acceptor.pause()
             raise _AcceptFailed from None
         if accepted:

@@ -11,6 +11,7 @@ before says why.
 """
 
 import errno
+import math
 import os
 import socket
 import time
@@ -23,16 +24,13 @@ from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
-from impls.descriptors import NO_DESCRIPTOR, RETRY_S, Reserve
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, GONE_CHECK_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, OWN_WANT, RETRY_S, Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
-
-GONE_CHECK_S = 0.1
-"""How often a client that has ended its stream is asked whether it is still there."""
 
 
 def relaying(worker: Worker, connections: Connections[Connection]) -> Handler:
@@ -51,38 +49,51 @@ class _Common:
     def __init__(self, worker: Worker, connections: Connections[Connection]) -> None:
         self.worker = worker
         self.connections = connections
-        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+        options = worker.options
+        self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = BoundedSemaphore()
         """Of those who wait for a descriptor one tries, and the others wait for that one."""
 
-    def open_backend(self, address: Address) -> socket.socket:
-        """Make a socket; without a descriptor for it, wait as long as a backend may take to accept. Raises OSError."""
-        options = self.worker.options
+    def open_backend(self, address: Address, pair: "_Pair") -> socket.socket:
+        """Make a socket; without a descriptor for it, wait for one until the pair's time for that is over.
+
+        Raises TimeoutError then, and OSError when it cannot be made for another reason.
+        """
         try:
-            return open_backend_socket(address, lean=options.lean)
+            return open_backend_socket(address, lean=self.worker.options.lean)
         except OSError as error:
-            if error.errno not in NO_DESCRIPTOR:
+            if error.errno not in EXHAUSTED:
                 raise
             self.worker.log.backend_socket_failed(error)
-        until_s = time.monotonic() + options.connect_timeout_s
+        now_s = time.monotonic()
+        pair.wait_until_s = min(pair.wait_until_s, now_s + self.worker.options.connect_timeout_s)
         self._waiting += 1
         self.connections.hold()
         try:
-            with self._turn:
-                while True:
-                    self._reserve.give()
-                    try:
-                        return open_backend_socket(address, lean=options.lean)
-                    except OSError as error:
-                        if error.errno not in NO_DESCRIPTOR or time.monotonic() >= until_s:
-                            raise
-                    gevent.sleep(RETRY_S)
+            if not self._turn.acquire(timeout=max(0.0, pair.wait_until_s - now_s)):
+                raise TimeoutError
+            try:
+                return self._open_when_possible(address, pair.wait_until_s)
+            finally:
+                self._turn.release()
         finally:
             self._waiting -= 1
             if not self._waiting:
                 gevent.spawn(self._have_reserve)
+
+    def _open_when_possible(self, address: Address, until_s: float) -> socket.socket:
+        while True:
+            self._reserve.give()
+            try:
+                return open_backend_socket(address, lean=self.worker.options.lean)
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+            if time.monotonic() >= until_s:
+                raise TimeoutError
+            gevent.sleep(RETRY_S)
 
     def _have_reserve(self) -> None:
         """Accept again when there is a descriptor in reserve again."""
@@ -99,7 +110,7 @@ class _Pair:
     __slots__ = (
         "_address", "_backend", "_client", "_common", "_connections", "_debug", "_delivering", "_failing", "_forwarder",
         "_framing", "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_requests",
-        "_row", "_timer", "_unread",
+        "_row", "_timer", "_unread", "_unsent", "wait_until_s",
     )  # fmt: skip
 
     def __init__(self, common: _Common, client: Connection) -> None:
@@ -125,9 +136,13 @@ class _Pair:
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
+        self._unsent = True
+        """The backend has still to accept, or to take what there is of the request."""
         self._failing = counters.ERROR_READ
         """The counter of what is done with the client now, should it fail."""
         self._forwarder: gevent.Greenlet[..., None] | None = None
+        self.wait_until_s = math.inf
+        """Until when it may wait for descriptors, by time.monotonic; known when it first has to."""
 
     def run(self) -> None:
         """Relay until the exchange has ended and the client has taken all of it."""
@@ -163,12 +178,21 @@ class _Pair:
         """Whether the backend owes a reply, or the rest of one."""
         return self._requests.unanswered > 0 or not self._framing.between
 
+    @property
+    def _awaits_request(self) -> bool:
+        """Whether it is the client that is to move, as it has stopped within its request."""
+        return not (self._requests.may_be_answered or self._half_closed or self._unsent)
+
     def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
         for address in self._common.backends.turn():
             self._address = address
             try:
-                unconnected = self._common.open_backend(address)
+                unconnected = self._common.open_backend(address, self)
+            except TimeoutError:
+                self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+                self._send_last(GATEWAY_TIMEOUT)
+                return
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
@@ -209,6 +233,8 @@ class _Pair:
         try:
             backend.connect((address.host, address.port))
             is_connected = True
+            if self._common.backends.on_trial:
+                self._common.backends.accepted(address)
             backend.settimeout(None)
             sent = self._send_first(backend, request)
         except TimeoutError:
@@ -216,12 +242,15 @@ class _Pair:
             self._common.backends.failed(address)
             return GATEWAY_TIMEOUT
         except OSError as error:
-            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror}")
-            if not is_connected:
+            is_own = not is_connected and error.errno in OWN_WANT
+            how = "could not be tried" if is_own else "refused"
+            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror}")
+            if not (is_connected or is_own):
                 self._common.backends.failed(address)
             return None
         if self._debug:
             self._log.wrote(backend.fileno(), sent)
+        self._unsent = sent < len(request)
         loop = get_hub().loop
         self._timer = loop.timer(limit_s, repeat=limit_s)
         self._watch()
@@ -285,7 +314,7 @@ class _Pair:
 
     def _forward(self, backend: Connection, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
-        self._unread = True
+        self._unread = self._unsent = True
         try:
             self._send_all(backend, data)
         except OSError as error:
@@ -293,7 +322,7 @@ class _Pair:
             if self._debug and not self._over:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
-        self._unread = False
+        self._unread = self._unsent = False
         return True
 
     def _discard(self) -> None:
@@ -412,7 +441,7 @@ class _Pair:
 
     def end_idle(self) -> bool:
         """End it, as nothing moves, unless the backend is to move."""
-        if self._owes and not self._delivering:
+        if self._owes and not (self._awaits_request or self._delivering):
             return False
         if not self._delivering:
             self._end()
@@ -424,7 +453,7 @@ class _Pair:
             self._end()
 
     def _end(self) -> None:
-        """End it between exchanges, when nothing of the client's is unread."""
+        """End it without a word, as nothing of the client's is unread."""
         self._over = self._half_closed = True
         self._backend.close()
 
@@ -433,7 +462,7 @@ class _Pair:
         self._timer.again(self._reply_time_over)
 
     def _reply_time_over(self) -> None:
-        if not self._delivering:
+        if not (self._delivering or self._awaits_request):
             self._late = self._over = True
             self._backend.close()
 

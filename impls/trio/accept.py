@@ -8,7 +8,7 @@ import trio
 
 from impls import counters
 from impls.connections import Connections
-from impls.descriptors import NO_DESCRIPTOR
+from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
 
 RETRY_S = 0.1
@@ -68,7 +68,7 @@ class Acceptor:
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(listener)
             except OSError as error:
-                if error.errno in NO_DESCRIPTOR:
+                if error.errno in EXHAUSTED:
                     connections.pause()
                 with trio.move_on_after(RETRY_S):
                     await self._end_of_one()

@@ -11,16 +11,13 @@ from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, RELAY_SIZE
-from impls.descriptors import NO_DESCRIPTOR, RETRY_S, Reserve
+from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, GONE_CHECK_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, OWN_WANT, RETRY_S, Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import open_backend_socket
 from impls.trio.accept import Connection, Handler
 from impls.trio.linger import linger
 from impls.worker import Worker
-
-GONE_CHECK_S = 0.1
-"""How often a client that has ended its stream is asked whether it is still there."""
 
 
 def relaying(worker: Worker, connections: Connections[Connection]) -> Handler:
@@ -39,38 +36,46 @@ class _Common:
     def __init__(self, worker: Worker, connections: Connections[Connection]) -> None:
         self.worker = worker
         self.connections = connections
-        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+        options = worker.options
+        self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = trio.Lock()
         """Of those who wait for a descriptor one tries, and the others wait for that one."""
 
-    async def open_backend(self, address: Address) -> socket.socket:
-        """Make a socket; without a descriptor for it, wait as long as a backend may take to accept. Raises OSError."""
+    async def open_backend(self, address: Address, pair: "_Pair") -> socket.socket:
+        """Make a socket; without a descriptor for it, wait for one until the pair's time for that is over.
+
+        Raises trio.TooSlowError then, and OSError when it cannot be made for another reason.
+        """
         options = self.worker.options
         try:
             return open_backend_socket(address, lean=options.lean)
         except OSError as error:
-            if error.errno not in NO_DESCRIPTOR:
+            if error.errno not in EXHAUSTED:
                 raise
             self.worker.log.backend_socket_failed(error)
-        until_s = trio.current_time() + options.connect_timeout_s
+        pair.wait_until_s = min(pair.wait_until_s, trio.current_time() + options.connect_timeout_s)
         self._waiting += 1
         self.connections.hold()
         try:
-            async with self._turn:
-                while True:
-                    self._reserve.give()
-                    try:
-                        return open_backend_socket(address, lean=options.lean)
-                    except OSError as error:
-                        if error.errno not in NO_DESCRIPTOR or trio.current_time() >= until_s:
-                            raise
-                    await trio.sleep(RETRY_S)
+            with trio.fail_at(pair.wait_until_s):
+                async with self._turn:
+                    return await self._open_when_possible(address)
         finally:
             self._waiting -= 1
             if not self._waiting:
                 trio.lowlevel.spawn_system_task(self._have_reserve)
+
+    async def _open_when_possible(self, address: Address) -> socket.socket:
+        while True:
+            self._reserve.give()
+            try:
+                return open_backend_socket(address, lean=self.worker.options.lean)
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+            await trio.sleep(RETRY_S)
 
     async def _have_reserve(self) -> None:
         """Accept again when there is a descriptor in reserve again."""
@@ -103,6 +108,8 @@ class _Pair:
         "_row",
         "_scope",
         "_unread",
+        "_unsent",
+        "wait_until_s",
     )
 
     def __init__(self, common: _Common, client: Connection) -> None:
@@ -121,10 +128,15 @@ class _Pair:
         self._half_closed = False
         """The client has ended its stream."""
         self._client_gone = False
+        """Or its connection is to be closed, without a word."""
         self._delivering = False
         """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
         self._unread = False
         """The client may have sent what nobody has read."""
+        self._unsent = True
+        """The backend has still to accept, or to take what there is of the request."""
+        self.wait_until_s = math.inf
+        """Until when it may wait for descriptors, by trio.current_time; known when it first has to."""
         self._failing = counters.ERROR_READ
         """The counter of what is done with the client now, should it fail."""
 
@@ -160,12 +172,21 @@ class _Pair:
         """Whether the backend owes a reply, or the rest of one."""
         return self._requests.unanswered > 0 or not self._framing.between
 
+    @property
+    def _awaits_request(self) -> bool:
+        """Whether it is the client that is to move, as it has stopped within its request."""
+        return not (self._requests.may_be_answered or self._half_closed or self._unsent)
+
     async def _exchange(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
         for address in self._common.backends.turn():
             self._address = address
             try:
-                unconnected = await self._common.open_backend(address)
+                unconnected = await self._common.open_backend(address, self)
+            except trio.TooSlowError:
+                self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+                await self._send_last(GATEWAY_TIMEOUT)
+                return
             except OSError as error:
                 self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
@@ -213,14 +234,19 @@ class _Pair:
             try:
                 await backend.connect((address.host, address.port))
                 is_connected = True
+                if self._common.backends.on_trial:
+                    self._common.backends.accepted(address)
                 sent = await self._send_first(backend, request)
             except OSError as error:
-                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"refused: {error.strerror or error}")
-                if not is_connected:
+                is_own = not is_connected and error.errno in OWN_WANT
+                how = "could not be tried" if is_own else "refused"
+                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror or error}")
+                if not (is_connected or is_own):
                     self._common.backends.failed(address)
                 return None
             if self._debug:
                 self._log.wrote(backend.fileno(), sent)
+            self._unsent = sent < len(request)
             self._watch()
             nursery.start_soon(self._forward_requests, backend, request[sent:])
             last = await self._forward_replies(backend)
@@ -254,17 +280,9 @@ class _Pair:
         client = self._client
         fd = client.fileno()
         while True:
-            if unsent:
-                self._unread = True
-                try:
-                    await self._send_all(backend, unsent)
-                except OSError as error:
-                    # What the backend sent before it stopped to listen is still read, then its end.
-                    if self._debug:
-                        self._log.line(f"error {backend.fileno()} {error.strerror}")
-                    await self._discard()
-                    return
-                self._unread = False
+            if unsent and not await self._forward(backend, unsent):
+                await self._discard()
+                return
             try:
                 data = await client.recv(RELAY_SIZE)
             except OSError as error:
@@ -272,19 +290,35 @@ class _Pair:
                 return
             if self._debug:
                 self._log.read(fd, data)
-            self._watch()
             if not data:
                 break
             self._moved()
             self._requests.feed(data)
             unsent = data
         self._half_closed = True
+        self._watch()
         try:
             backend.shutdown(socket.SHUT_WR)
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
                 raise
         await self._notice_reset()
+
+    async def _forward(self, backend: trio.socket.SocketType, data: bytes) -> bool:
+        """Send the backend a part of the request; tell whether it takes more."""
+        self._unread = self._unsent = True
+        self._watch()
+        try:
+            await self._send_all(backend, data)
+        except OSError as error:
+            # What the backend sent before it stopped to listen is still read, then its end.
+            if self._debug:
+                self._log.line(f"error {backend.fileno()} {error.strerror}")
+            return False
+        self._unread = self._unsent = False
+        if self._awaits_request:
+            self._scope.deadline = math.inf
+        return True
 
     async def _forward_replies(self, backend: trio.socket.SocketType) -> bytes | None:
         fd = backend.fileno()
@@ -378,7 +412,7 @@ class _Pair:
 
     def end_idle(self) -> bool:
         """End it, as nothing moves, unless the backend is to move."""
-        if self._owes and not self._delivering:
+        if self._owes and not (self._awaits_request or self._delivering):
             return False
         if not self._delivering:
             self._end()
@@ -390,14 +424,15 @@ class _Pair:
             self._end()
 
     def _end(self) -> None:
-        """End it between exchanges, when nothing of the client's is unread."""
-        self._half_closed = True
+        """End it without a word, as nothing of the client's is unread."""
+        self._client_gone = self._half_closed = True
         self._scope.cancel()
 
     def _watch(self) -> None:
-        """Give the backend the full reply time from now on."""
+        """Give the backend the full reply time from now on, unless it is the client that is to move."""
         if not self._delivering:
-            self._scope.deadline = trio.current_time() + self._options.reply_timeout_s
+            limit_s = math.inf if self._awaits_request else self._options.reply_timeout_s
+            self._scope.deadline = trio.current_time() + limit_s
 
     async def _send_all(self, connection: trio.socket.SocketType, data: bytes) -> None:
         while True:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from impls.contract import GONE_CHECK_S
+
 _T = TypeVar("_T")
-CHECK_S = 0.1
 
 
 class HalfClosed(Generic[_T]):
@@ -30,7 +31,7 @@ class HalfClosed(Generic[_T]):
     def _start_timer(self) -> None:
         if self._members and not self._timer_runs:
             self._timer_runs = True
-            self._loop.call_later(CHECK_S, self._check)
+            self._loop.call_later(GONE_CHECK_S, self._check)
 
     def _check(self) -> None:
         self._timer_runs = False

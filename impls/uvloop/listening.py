@@ -14,13 +14,13 @@ for with ``connect_accepted_socket``. That takes 1.7 times the instructions of a
 """
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, cast
 
 from impls import counters
+from impls.descriptors import EXHAUSTED
 from impls.uvloop.clients import Client, Clients
 from impls.worker import Worker
 
@@ -28,7 +28,6 @@ BATCH: Final = 8
 """Connections accepted an event, at most."""
 REST_S: Final = 0.1
 """How long accepting rests when accept(2) fails for want of something: the listener stays readable all the while."""
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _Opening = Coroutine[Any, Any, Any]
 

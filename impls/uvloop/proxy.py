@@ -23,6 +23,7 @@ from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, OWN_WANT, Reserve
 from impls.framing import ReplyFraming, RequestFraming
 from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
@@ -30,8 +31,7 @@ from impls.uvloop.clients import Client, Clients
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
 from impls.uvloop.half_closed import HalfClosed
-from impls.uvloop.listening import EXHAUSTED, REST_S, listen
-from impls.uvloop.spare import Spare
+from impls.uvloop.listening import REST_S, listen
 from impls.worker import Worker
 
 
@@ -58,16 +58,18 @@ class _Relay:
         self.stops = False
         self.lean = worker.options.lean
         self.loop = asyncio.get_running_loop()
-        self.backends = Backends(worker.options.backends, worker.options.backend_rest_s, worker.counters)
+        options = worker.options
+        self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.backend_protocol: type[_Backend] = _Backend
-        self.connecting = Deadlines[_Exchange](worker.options.connect_timeout_s, _Exchange.connect_timed_out)
-        self.watched = Deadlines[_Exchange](worker.options.reply_timeout_s, _Exchange.reply_timed_out)
+        self.connecting = Deadlines[_Exchange](options.connect_timeout_s, _Exchange.connect_timed_out)
+        self.waiting = Deadlines[_Exchange](options.connect_timeout_s, _Exchange.wait_timed_out)
+        self.watched = Deadlines[_Exchange](options.reply_timeout_s, _Exchange.reply_timed_out)
         self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
         self.lingering_at_all = Deadlines[_Exchange](LINGER_MOST_S, _Exchange.lingered)
         self.half_closed = HalfClosed(_Exchange.has_gone)
-        self.spare = Spare()
+        self.reserve = Reserve()
         self._resting = 0
-        self.clients.may_come = lambda: not self._resting and self.spare.is_kept()
+        self.clients.may_come = lambda: not self._resting and self.reserve.renew()
 
     async def rest(self) -> None:
         """Wait for a descriptor to become free; no client is to be accepted meanwhile, who would take it."""
@@ -90,7 +92,6 @@ class _Exchange(Client, asyncio.Protocol):
         "_address",
         "_backend",
         "_connecting",
-        "_exhausted",
         "_failing",
         "_framing",
         "_half_closed",
@@ -99,14 +100,15 @@ class _Exchange(Client, asyncio.Protocol):
         "_pending",
         "_relay",
         "_requests",
+        "_waits",
     )
 
     def __init__(self, shared: _Relay, fd: int) -> None:
         super().__init__(shared.clients, fd)
         self._relay = shared
         self._connecting: asyncio.Task[None] | None = None
-        self._exhausted = False
-        """It is for want of descriptors that there is no connection to the backend yet."""
+        self._waits = False
+        """There was no descriptor for a connection to a backend; the time that the client waits for one is running."""
         self._backend: asyncio.Transport | None = None
         self._pending = b""
         """What the client sent before a backend took it."""
@@ -205,29 +207,34 @@ class _Exchange(Client, asyncio.Protocol):
         try:
             for address in relay.backends.turn():
                 self._address = address
-                relay.connecting.start(self)
                 await self._try(address)
                 if self._backend is not None or self._over:
                     return
             self._end(BAD_GATEWAY)
         finally:
             relay.connecting.stop(self)
+            if self._waits:
+                relay.waiting.stop(self)
             self._connecting = None
 
     async def _try(self, address: Address) -> None:
-        """Connect to a backend; where that wants for descriptors, wait for them, but no longer than for a backend."""
+        """Connect to a backend; where that wants for descriptors, wait for them until ``wait_timed_out``."""
         relay = self._relay
         make = partial(relay.backend_protocol, relay, self, address)
         while not self._over:
+            relay.connecting.start(self)
             try:
                 await relay.loop.create_connection(make, address.host, address.port)
             except OSError as error:
-                self._exhausted = error.errno in EXHAUSTED
-                if not self._exhausted:
+                if error.errno not in EXHAUSTED:
                     self._refused(address, error)
                     return
+                relay.connecting.stop(self)
+                if not self._waits:
+                    self._waits = True
+                    relay.waiting.start(self)
                 relay.clients.exhausted()
-                if not relay.spare.give():
+                if not relay.reserve.give():
                     relay.log.backend_socket_failed(error)
                     await relay.rest()
             else:
@@ -237,6 +244,8 @@ class _Exchange(Client, asyncio.Protocol):
         """Send what the client has sent by now."""
         relay = self._relay
         set_backend_options(transport.get_extra_info("socket"), lean=relay.lean)
+        if relay.backends.on_trial:
+            relay.backends.accepted(self._address)
         if self._over:
             transport.abort()
             return
@@ -251,6 +260,8 @@ class _Exchange(Client, asyncio.Protocol):
         self._pending = b""
         self._backend = transport
         relay.connecting.stop(self)
+        if self._waits:
+            relay.waiting.stop(self)
         relay.watched.start(self)
         if self._half_closed:
             transport.write_eof()
@@ -282,6 +293,13 @@ class _Exchange(Client, asyncio.Protocol):
     def _owes(self) -> bool:
         """Whether the backend owes a reply, or the rest of one."""
         return self._requests.unanswered > 0 or not self._framing.between
+
+    @property
+    def _awaits_request(self) -> bool:
+        """Whether it is the client that is to move, as it has stopped within its request."""
+        if self._backend is None or self._backend.get_write_buffer_size():
+            return False
+        return not (self._requests.may_be_answered or self._half_closed)
 
     def backend_ended(self, *, cleanly: bool) -> None:
         """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
@@ -342,11 +360,13 @@ class _Exchange(Client, asyncio.Protocol):
             self.backend_ended(cleanly=cleanly)
 
     def _refused(self, address: Address, error: Exception) -> None:
+        is_own = isinstance(error, OSError) and error.errno in OWN_WANT
+        if not is_own:
+            self._relay.backends.failed(address)
         if not self._over:
             reason = error.strerror if isinstance(error, OSError) else error
             self._relay.row[counters.ERROR_BACKEND_REFUSED] += 1
-            self._relay.backends.failed(address)
-            self._relay.log.problem(f"backend {address} refused: {reason}")
+            self._relay.log.problem(f"backend {address} {'could not be tried' if is_own else 'refused'}: {reason}")
 
     def _backend_failed(self, kind: int, what: str) -> None:
         self._relay.row[kind] += 1
@@ -358,15 +378,22 @@ class _Exchange(Client, asyncio.Protocol):
         """Give a backend up that has not accepted the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
+        self._relay.backends.failed(self._address)
         if not self._over:
-            if not self._exhausted:
-                self._relay.backends.failed(self._address)
             self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
+            self._end(GATEWAY_TIMEOUT)
+
+    def wait_timed_out(self) -> None:
+        """Give up for want of a descriptor."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if not self._over:
+            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
             self._end(GATEWAY_TIMEOUT)
 
     def reply_timed_out(self) -> None:
         """Give a backend up that has been silent, unless it is the client that is slow."""
-        if self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() or self._awaits_request:
             self._relay.watched.start(self)
             return
         if self._owes:
@@ -385,7 +412,7 @@ class _Exchange(Client, asyncio.Protocol):
 
     def is_excused(self) -> bool:
         """Tell whether it is the backend that is waited for."""
-        return self._owes and not self._over and not self.transport.get_write_buffer_size()
+        return self._owes and not (self._over or self._awaits_request or self.transport.get_write_buffer_size())
 
     def expire(self) -> None:
         """Close, as idle."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,18 @@ def running(impl: Implementation, flags: Sequence[str], folder: Path) -> Iterato
         up = Running(server, ports.split(address), server.worker_pids()[0])
         yield up
         assert server.worker_pids() in ([up.worker], []), "the worker was replaced"
+
+
+@contextmanager
+def file_limit(pid: int, spare: int) -> Iterator[None]:
+    """Leave a process room for so many descriptors more than it has."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208  only names are wanted
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 @contextmanager

@@ -1,33 +1,39 @@
 """Backends that fail are left out for a while, and only those that cannot be reached."""
 
+import select
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from harness import ports, processes
-from harness.registry import find
-from tests.faults.limited import REPLY, TIMEOUT_S, Running, exchange, running
+from harness.registry import Implementation
+from harness.servers import REQUEST
+from tests.faults.limited import REPLY, TIMEOUT_S, Running, exchange, file_limit, reply_to, running
 from tests.peers import never, sending_each_time, serving
 
-KEEP = ("epoll_raw", "epoll_raw+lean")
-"""Those that are tried here."""
 LONG_S, SHORT_S = 60.0, 0.3
 REQUESTS = 12
+REST_S, CONNECT_S = 0.5, 0.5
+WATCHED_S = 3.0
+CLIENTS = 8
+MOST_FREE = 4
+"""Descriptors that a worker may have had for other uses, and those in reserve."""
 AT_ONCE_S = 1.5
 """A wait for a backend would be much longer."""
 
-name = pytest.mark.parametrize("name", KEEP)
 kept = pytest.mark.parametrize("flags", [[], ["-k"]], ids=["short", "kept"])
 
 
 @contextmanager
-def proxy(name: str, flags: Sequence[str], backends: Sequence[str], rest_s: float, folder: Path) -> Iterator[Running]:
-    [impl] = find(name)
+def proxy(
+    impl: Implementation, flags: Sequence[str], backends: Sequence[str], rest_s: float, folder: Path
+) -> Iterator[Running]:
     targets = [part for backend in backends for part in ("-x", backend)]
     with running(impl, [*flags, "--backend-rest", str(rest_s), *targets], folder) as up:
         yield up
@@ -49,25 +55,23 @@ def silent() -> Iterator[str]:
             yield ports.join(*listener.getsockname())
 
 
-@name
 @kept
 def test_one_of_two_backends_refuses__it_is_tried_once_and_all_requests_are_answered(
-    name: str, flags: Sequence[str], tmp_path: Path
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
 ) -> None:
     with (
         ports.reserve("127.0.0.1") as refusing,
         serving(sending_each_time(REPLY)) as live,
-        proxy(name, flags, [refusing, ports.join(*live)], LONG_S, tmp_path) as up,
+        proxy(impl, flags, [refusing, ports.join(*live)], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(REQUESTS)] == [b"200"] * REQUESTS
         assert processes.wait_until(lambda: up.count("backend_refused") > 0, TIMEOUT_S)
         assert (up.count("backend_refused"), up.count("backend_out"), up.count("no_backend")) == (1, 1, 0)
 
 
-@name
 @kept
 def test_a_backend_returns__it_gets_requests_again_after_its_rest(
-    name: str, flags: Sequence[str], tmp_path: Path
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
 ) -> None:
     asked = threading.Event()
 
@@ -79,7 +83,7 @@ def test_a_backend_returns__it_gets_requests_again_after_its_rest(
     with (
         ports.reserve("127.0.0.1") as returning,
         serving(sending_each_time(REPLY)) as live,
-        proxy(name, flags, [returning, ports.join(*live)], SHORT_S, tmp_path) as up,
+        proxy(impl, flags, [returning, ports.join(*live)], SHORT_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(REQUESTS)] == [b"200"] * REQUESTS
         with socket.create_server(ports.split(returning), reuse_port=False) as listener:
@@ -98,27 +102,25 @@ def test_a_backend_returns__it_gets_requests_again_after_its_rest(
                     acceptor.join()
 
 
-@name
 @kept
 def test_all_backends_refuse__clients_get_502_at_once_and_no_backend_is_tried_meanwhile(
-    name: str, flags: Sequence[str], tmp_path: Path
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
 ) -> None:
     with (
         ports.reserve("127.0.0.1") as first,
         ports.reserve("127.0.0.1") as second,
-        proxy(name, flags, [first, second], LONG_S, tmp_path) as up,
+        proxy(impl, flags, [first, second], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
         assert processes.wait_until(lambda: up.count("no_backend") == REQUESTS - 1, TIMEOUT_S)
         assert (up.count("backend_refused"), up.count("backend_out")) == (2, 2)
 
 
-@name
 @kept
 def test_the_only_backend_does_not_accept_in_time__the_first_client_gets_504_and_others_502_at_once(
-    name: str, flags: Sequence[str], tmp_path: Path
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
 ) -> None:
-    with silent() as backend, proxy(name, [*flags, "--connect-timeout", "0.5"], [backend], LONG_S, tmp_path) as up:
+    with silent() as backend, proxy(impl, [*flags, "--connect-timeout", "0.5"], [backend], LONG_S, tmp_path) as up:
         assert status(up) == b"504"
         began_s = time.monotonic()
         assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
@@ -127,11 +129,10 @@ def test_the_only_backend_does_not_accept_in_time__the_first_client_gets_504_and
         assert (up.count("backend_timeout"), up.count("backend_out")) == (1, 1)
 
 
-@name
 @kept
 @pytest.mark.parametrize("how", ["ends without a reply", "does not answer in time"])
 def test_a_backend_that_accepts_gives_no_reply__it_is_not_left_out(
-    name: str, flags: Sequence[str], how: str, tmp_path: Path
+    impl: Implementation, flags: Sequence[str], how: str, tmp_path: Path
 ) -> None:
     def end(connection: socket.socket) -> None:
         connection.recv(4096)
@@ -139,9 +140,125 @@ def test_a_backend_that_accepts_gives_no_reply__it_is_not_left_out(
     handler, expected = (end, b"502") if how.startswith("ends") else (never, b"504")
     with (
         serving(handler) as backend,
-        proxy(name, [*flags, "--reply-timeout", "0.2"], [ports.join(*backend)], LONG_S, tmp_path) as up,
+        proxy(impl, [*flags, "--reply-timeout", "0.2"], [ports.join(*backend)], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(3)] == [expected] * 3
         kind = "backend_broken" if how.startswith("ends") else "backend_timeout"
         assert processes.wait_until(lambda: up.count(kind) == 3, TIMEOUT_S)
         assert (up.count("backend_out"), up.count("no_backend")) == (0, 0)
+
+
+def test_a_backend_swallows_connections__after_each_rest_it_costs_one_client_and_not_all(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    flags = ["--connect-timeout", str(CONNECT_S)]
+    with (
+        silent() as swallowing,
+        serving(sending_each_time(REPLY)) as live,
+        proxy(impl, flags, [swallowing, ports.join(*live)], REST_S, tmp_path) as up,
+    ):
+        assert status(up) == b"504"
+        until_s = time.monotonic() + WATCHED_S
+
+        def ask(_: int) -> list[bytes]:
+            statuses = []
+            while time.monotonic() < until_s:
+                statuses.append(status(up))
+            return statuses
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            statuses = [one for each in clients.map(ask, range(CLIENTS)) for one in each]
+        late = statuses.count(b"504")
+        assert 1 <= late <= WATCHED_S / (REST_S + CONNECT_S) + 1
+        assert statuses.count(b"200") == len(statuses) - late
+
+
+def test_no_descriptor_is_left_for_a_backend__each_client_gets_504_after_the_connect_timeout_and_none_is_left_out(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    may_answer = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        if connection.recv(4096):
+            may_answer.wait(TIMEOUT_S)
+            connection.sendall(REPLY)
+
+    flags = ["--connect-timeout", "1"]
+    with (
+        serving(answer) as first,
+        serving(answer) as second,
+        proxy(impl, flags, [ports.join(*first), ports.join(*second)], LONG_S, tmp_path) as up,
+        ExitStack() as stack,
+    ):
+        stack.callback(may_answer.set)
+        before = up.connections()
+        clients = [stack.enter_context(up.connect()) for _ in range(CLIENTS + MOST_FREE)]
+        assert processes.wait_until(lambda: up.connections() - before >= len(clients), TIMEOUT_S)
+        with file_limit(up.worker, 0):
+            began_s = time.monotonic()
+            for client in clients:
+                client.sendall(REQUEST)
+            late = answered(clients, CLIENTS, 4.0)
+            assert time.monotonic() - began_s > 0.8
+            assert [reply_to(client).split()[1] for client in late] == [b"504"] * len(late)
+        may_answer.set()
+        others = [client for client in clients if client not in late]
+        assert [reply_to(client).split()[1] for client in others] == [b"200"] * len(others)
+        assert processes.wait_until(lambda: up.count("backend_timeout") == len(late), TIMEOUT_S)
+        assert (up.count("backend_refused"), up.count("backend_out")) == (0, 0)
+        assert processes.wait_until(lambda: status(up) == b"200", TIMEOUT_S)
+
+
+def answered(clients: Sequence[socket.socket], count: int, within_s: float) -> list[socket.socket]:
+    """Wait until so many have a reply; return all that have."""
+    ready: list[socket.socket] = []
+
+    def enough() -> bool:
+        ready[:] = select.select(clients, [], [], 0)[0]
+        return len(ready) >= count
+
+    assert processes.wait_until(enough, within_s), f"{len(ready)} of {len(clients)} clients have a reply"
+    return ready
+
+
+@pytest.mark.parametrize(
+    "part", [b"POST / HTTP/1.0\r\nContent-Le", b"POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n1234"]
+)
+def test_a_client_stops_within_its_request__it_is_closed_as_idle_and_its_backend_is_not_blamed(
+    impl: Implementation, part: bytes, tmp_path: Path
+) -> None:
+    flags = ["--reply-timeout", "0.3", "--idle-timeout", "1.2"]
+    with serving(never) as backend, proxy(impl, flags, [ports.join(*backend)], LONG_S, tmp_path) as up:
+        with up.connect() as client:
+            client.sendall(part)
+            with suppress(ConnectionResetError):
+                assert client.recv(4096) == b"", "it got a reply"
+        assert processes.wait_until(lambda: up.count("idle") == 1, TIMEOUT_S)
+        assert up.count("backend_timeout") == 0
+
+
+def test_a_backend_takes_no_more_of_a_request__the_client_gets_504_after_the_reply_timeout(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    is_over = threading.Event()
+
+    def hold(_: socket.socket) -> None:
+        is_over.wait(TIMEOUT_S)
+
+    head = b"POST / HTTP/1.0\r\nContent-Length: 100000000\r\n\r\n"
+    with (
+        serving(hold) as backend,
+        proxy(impl, ["--reply-timeout", "0.5"], [ports.join(*backend)], LONG_S, tmp_path) as up,
+        up.connect() as client,
+        ExitStack() as stack,
+    ):
+        stack.callback(is_over.set)
+        client.sendall(head)
+        block = bytes(1 << 20)
+        until_s = time.monotonic() + TIMEOUT_S
+        while not select.select([client], [], [], 0)[0]:
+            assert time.monotonic() < until_s, "it got no reply"
+            if select.select([], [client], [], 0.1)[1]:
+                client.send(block, socket.MSG_DONTWAIT)
+        assert client.recv(4096).split()[1] == b"504"
+        assert processes.wait_until(lambda: up.count("backend_timeout") == 1, TIMEOUT_S)

@@ -1,7 +1,5 @@
 """Limits: connections that carry nothing, more clients than there is room for, and descriptors that run out."""
 
-import os
-import resource
 import select
 import signal
 import socket
@@ -16,7 +14,7 @@ import pytest
 from harness import ports, processes
 from harness.registry import find
 from harness.servers import REQUEST
-from tests.faults.limited import TIMEOUT_S, Running, exchange, mode_of, reply_to, running
+from tests.faults.limited import TIMEOUT_S, Running, exchange, file_limit, mode_of, reply_to, running
 from tests.held_worker import held
 from tests.peers import serving
 
@@ -63,18 +61,6 @@ def expect_waiting(up: Running, clients: Sequence[socket.socket]) -> None:
     arrived, _, _ = select.select(clients, [], [], WATCHED_S)
     assert not arrived
     assert cpu_s(up.worker) - before_s < MOST_BUSY_S
-
-
-@contextmanager
-def file_limit(pid: int, spare: int) -> Iterator[None]:
-    """Leave a process room for so many descriptors more than it has."""
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208  only names are wanted
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + spare, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def many(connect: Callable[[], socket.socket], count: int, stack: ExitStack) -> list[socket.socket]:
