@@ -32,6 +32,9 @@ _ONE_REPLY_HEAD = re.compile(
     + _OTHER_FIELDS
     + rb"\r\n"
 )
+_BLANK_LINE = b"\r\n\r\n"
+_TELLING_BYTES = 21
+"""A request's first bytes, which decide whether it may be HTTP: what follows a method and its space does not matter."""
 _MAY_BECOME_REQUEST = re.compile(rb"[A-Z]{1,20}(?: .*)?", re.DOTALL)
 
 
@@ -45,7 +48,7 @@ class RequestFraming:
         """Requests begun, and not answered."""
         self.whole = True
         """The last request has come to its end, as far as can be told: what comes next begins another."""
-        self._head = b""
+        self._head: bytes | bytearray = b""
         self._body_left = 0
 
     def feed(self, data: bytes) -> None:
@@ -59,15 +62,15 @@ class RequestFraming:
         if self._body_left == _UNTIL_END:
             self.unanswered = max(self.unanswered, 1)
             return
-        while data:
+        left: bytes | bytearray = data
+        while left:
             if self.whole:
                 self.whole = False
                 self.unanswered += 1
             if self._body_left == 0:
-                head = self._head + data
-                end = head.find(b"\r\n\r\n")
-                begin = head if end < 0 else head[: end + 3]  # what came before its last byte, had it come by bytes
-                if len(begin) > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(begin):
+                head, end = _grown(self._head, left) if self._head else (left, left.find(_BLANK_LINE))
+                before = len(head) if end < 0 else end + 3  # its last byte, had it come by bytes
+                if before > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(head, 0, _TELLING_BYTES):
                     self._head = b""
                     self._body_left = _UNTIL_END
                     return
@@ -75,13 +78,13 @@ class RequestFraming:
                     self._head = head
                     return
                 self._head = b""
-                data = head[end + 4 :]
+                left = head[end + 4 :]
                 self._body_left = _body_length(head[: end + 2], without=0)
             if self._body_left == _UNTIL_END:
                 return
-            taken = min(self._body_left, len(data))
+            taken = min(self._body_left, len(left))
             self._body_left -= taken
-            data = data[taken:]
+            left = left[taken:]
             self.whole = self._body_left == 0
 
     @property
@@ -102,33 +105,34 @@ class ReplyFraming:
     def __init__(self) -> None:
         self.between = True
         """No reply has begun since the last one was complete."""
-        self._head = b""
+        self._head: bytes | bytearray = b""
         self._body_left = 0
 
     def feed(self, data: bytes) -> int:
         """Take the next bytes from the backend and return how many replies became complete with them."""
         completed = 0
-        while data:
+        left: bytes | bytearray = data
+        while left:
             if self._body_left == 0:
                 self.between = False
-                head = self._head + data
-                end = head.find(b"\r\n\r\n")
-                if end < 0 and _may_become_head(head):
+                head, end = _grown(self._head, left) if self._head else (left, left.find(_BLANK_LINE))
+                # A head that came at once is judged as one that came byte by byte.
+                if not _may_become_head(head, len(head) if end < 0 else end + 3):
+                    self._head = b""
+                    self._body_left = _UNTIL_END
+                    break
+                if end < 0:
                     self._head = head
                     break
                 self._head = b""
-                # A head that came at once is judged as one that came byte by byte.
-                if end < 0 or not _may_become_head(head[: end + 3]):
-                    self._body_left = _UNTIL_END
-                    break
-                data = head[end + 4 :]
+                left = head[end + 4 :]
                 if head[9:10] == b"1":
                     continue
                 self._body_left = _reply_body_length(head[: end + 2])
-            taken = min(self._body_left, len(data))
+            taken = min(self._body_left, len(left))
             if self._body_left != _UNTIL_END:
                 self._body_left -= taken
-            data = data[taken:]
+            left = left[taken:]
             if self._body_left == 0:
                 completed += 1
                 self.between = True
@@ -162,11 +166,24 @@ def _is_bare_request(data: bytes) -> bool:
     return b"content-length" not in lower and b"transfer-encoding" not in lower
 
 
-def _may_become_head(data: bytes) -> bool:
-    return len(data) <= MAX_HEAD and data[:5] == b"HTTP/"[: len(data)]
+def _grown(head: bytes | bytearray, data: bytes | bytearray) -> tuple[bytes | bytearray, int]:
+    """Add bytes to what came of a head, and find where it ends; -1 as long as it does not.
+
+    Only what is new is looked at, and what is old is not copied: a head may come byte by byte.
+    """
+    known = len(head)
+    grown = head if isinstance(head, bytearray) else bytearray(head)
+    grown += data
+    end = grown.find(_BLANK_LINE, max(0, known - 3))
+    return (grown, end) if end < 0 else (bytes(grown), end)
 
 
-def _reply_body_length(head: bytes) -> int:
+def _may_become_head(data: bytes | bytearray, length: int) -> bool:
+    """Tell whether the first ``length`` bytes, all or those of a head but its last, may begin a reply."""
+    return length <= MAX_HEAD and data[:5] == b"HTTP/"[:length]
+
+
+def _reply_body_length(head: bytes | bytearray) -> int:
     if head[:5] != b"HTTP/":
         return _UNTIL_END
     if head[9:12] in (b"204", b"304"):
@@ -174,7 +191,7 @@ def _reply_body_length(head: bytes) -> int:
     return _body_length(head, without=_UNTIL_END)
 
 
-def _body_length(head: bytes, *, without: int) -> int:
+def _body_length(head: bytes | bytearray, *, without: int) -> int:
     """Find the length that a head says; ``without`` is the one of a head that says nothing."""
     lengths = set()
     for coded, value in _FIELD.findall(head):

@@ -1,6 +1,7 @@
 """Where a reply ends must not depend on how the network cut it."""
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -175,6 +176,31 @@ def test_a_head_in_two_pieces_may_be_followed_by_much_body() -> None:
     framing.feed(bytes(50_000))
     assert framing.whole
     assert framing.unanswered == 0
+
+
+def cost_s(framing: type[ReplyFraming] | type[RequestFraming], head: bytes, times: int) -> float:
+    """Tell what it costs to follow heads that come byte by byte, in seconds of CPU: the best of three."""
+    pieces = [head[i : i + 1] for i in range(len(head))]
+    tries = []
+    for _ in range(3):
+        began_s = time.process_time()
+        for _ in range(times):
+            feed = framing().feed
+            for piece in pieces:
+                feed(piece)
+        tries.append(time.process_time() - began_s)
+    return min(tries)
+
+
+@pytest.mark.parametrize(
+    ("framing", "begin"),
+    [(ReplyFraming, b"HTTP/1.1 200 OK\r\nX: "), (RequestFraming, b"POST / HTTP/1.1\r\nX: ")],
+)
+def test_a_long_head_byte_by_byte_costs_no_more_than_as_many_bytes_in_short_ones(
+    framing: type[ReplyFraming] | type[RequestFraming], begin: bytes
+) -> None:
+    short = begin + b"x" * (1000 - len(begin))
+    assert cost_s(framing, short * 60, 1) < 4 * cost_s(framing, short, 60)
 
 
 def test_a_request_head_without_end_is_no_longer_kept() -> None:
