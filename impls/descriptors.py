@@ -14,7 +14,8 @@ RETRY_S = 0.02
 class Reserve:
     """A descriptor for when there is no other.
 
-    Without one, the clients that a proxy has accepted could have them all, and wait for their backends' for ever.
+    Without one, the clients that a proxy has accepted could have them all, and wait for their backends' for ever; and a
+    new log could not arrive.
     """
 
     def __init__(self) -> None:
