@@ -18,6 +18,7 @@ from harness.registry import Implementation, find, own
 _MARK = "PERCORE_TEST_SESSION"
 """An environment variable that every process inherits that a test starts, however indirectly."""
 _END_WITHIN_S = 3.0
+_REFERENCE = "epoll_raw"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = find(",".join(names)) if names else own()
     except BadInput as error:
         raise pytest.UsageError(str(error)) from None
+    if metafunc.definition.get_closest_marker("also_lean") and _REFERENCE in {one.name for one in chosen}:
+        chosen += find(f"{_REFERENCE}+lean")
     metafunc.parametrize("impl", chosen, ids=[implementation.name for implementation in chosen])
 
 

@@ -1,6 +1,5 @@
 """Servers for the tests of limits and of backends: one worker, whose process and whose counts are known."""
 
-import os
 import re
 import resource
 import socket
@@ -8,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from harness import ports, processes
 from harness.registry import Implementation
@@ -40,15 +41,10 @@ class Running:
         return sum(int(found[1]) for line in lines if (found := re.search(rf" {kind}=(\d+)", line)))
 
     def connections(self) -> int:
-        """Count the sockets that the worker has, its listeners among them."""
-        folder = f"/proc/{self.worker}/fd"
-        found = 0
-        for name in os.listdir(folder):  # noqa: PTH208  a path for each would be looked up once more
-            try:
-                found += os.readlink(f"{folder}/{name}").startswith("socket:")  # noqa: PTH115  the same
-            except FileNotFoundError:
-                continue  # closed just now
-        return found
+        """Count the clients' connections that the worker has accepted."""
+        _, port = self.address
+        found = psutil.Process(self.worker).net_connections("tcp")
+        return sum(one.laddr[1] == port and one.status != psutil.CONN_LISTEN for one in found)
 
 
 @contextmanager

@@ -12,14 +12,13 @@ import psutil
 import pytest
 
 from harness import ports, processes
-from harness.registry import find
+from harness.registry import Implementation
 from harness.servers import REQUEST
 from tests.faults.limited import TIMEOUT_S, Running, exchange, file_limit, mode_of, reply_to, running
 from tests.held_worker import held
 from tests.peers import serving
 
-KEEP = ("epoll_raw", "epoll_raw+lean")
-"""Those that are tried here."""
+pytestmark = pytest.mark.also_lean
 IDLE_S = 0.5
 MOST = 4
 WAITING = 40
@@ -29,13 +28,11 @@ WATCHED_S = 0.5
 MOST_BUSY_S = 0.15
 """CPU time of a worker that waits, in WATCHED_S; one that does not wait takes all of it."""
 
-name = pytest.mark.parametrize("name", KEEP)
 mode = pytest.mark.parametrize("mode", MODES)
 
 
 @contextmanager
-def started(name: str, mode: str, flags: Sequence[str], folder: Path) -> Iterator[Running]:
-    [impl] = find(name)
+def started(impl: Implementation, mode: str, flags: Sequence[str], folder: Path) -> Iterator[Running]:
     with mode_of(MODES[mode]) as mode_flags, running(impl, [*flags, *mode_flags], folder) as up:
         yield up
 
@@ -83,12 +80,11 @@ def serve_one_by_one(clients: list[socket.socket]) -> None:
 # Connections that carry nothing
 
 
-@name
 @mode
 def test_many_clients_say_nothing__each_is_closed_after_the_idle_timeout_and_counted_while_another_is_served(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
-    with started(name, mode, ["--idle-timeout", str(IDLE_S)], tmp_path) as up, ExitStack() as stack:
+    with started(impl, mode, ["--idle-timeout", str(IDLE_S)], tmp_path) as up, ExitStack() as stack:
         before_s = time.monotonic()
         clients = many(up.connect, WAITING, stack)
         busy = stack.enter_context(up.connect())
@@ -105,37 +101,34 @@ def test_many_clients_say_nothing__each_is_closed_after_the_idle_timeout_and_cou
                 first_s = time.monotonic() - before_s
         busy.close()
         assert first_s is not None
-        lean_s = 1.0 if "lean" in name else 0.0  # their listeners keep who says nothing from the worker for so long
+        lean_s = 1.0 if "lean" in impl.name else 0.0  # their listeners keep who says nothing from the worker for so long
         assert first_s > (IDLE_S + lean_s) * 0.8
         assert processes.wait_until(lambda: up.count("idle") == len(clients), TIMEOUT_S)
 
 
-@name
 def test_a_client_pipelines_and_reads_no_reply__it_is_closed_and_nothing_of_it_is_kept(
-    name: str, tmp_path: Path
+    impl: Implementation, tmp_path: Path
 ) -> None:
-    with started(name, "keepalive", ["--idle-timeout", str(IDLE_S)], tmp_path) as up, up.connect() as other:
-        assert b" 200 " in exchange(other)
-        held, requests = up.connections(), REQUEST * 10_000
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(up.address)
-            client.settimeout(0)
-            until_s = time.monotonic() + TIMEOUT_S
-            with suppress(ConnectionError):
-                while up.connections() > held:
-                    assert time.monotonic() < until_s, "it is still open"
+    requests = REQUEST * 10_000
+    with started(impl, "keepalive", ["--idle-timeout", str(IDLE_S)], tmp_path) as up, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(up.address)
+        client.settimeout(0)
+        until_s = time.monotonic() + TIMEOUT_S
+        with suppress(ConnectionError):
+            while not up.count("idle"):
+                assert time.monotonic() < until_s, "it is still open"
+                with up.connect() as other:
                     assert b" 200 " in exchange(other)
-                    with suppress(BlockingIOError):
-                        while client.send(requests):
-                            pass
-        assert processes.wait_until(lambda: up.count("idle") > 0, TIMEOUT_S)
+                with suppress(BlockingIOError):
+                    while client.send(requests):
+                        pass
+        assert processes.wait_until(lambda: up.count("idle") == 1 and up.connections() == 0, TIMEOUT_S)
 
 
-@name
 @pytest.mark.parametrize("mode", ["proxy", "kept proxy"])
 def test_a_client_reads_a_large_reply_so_slowly_that_buffers_stay_full__it_gets_all_of_it(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
     body = bytes(range(256)) * (1 << 16)
     reply = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -146,7 +139,6 @@ def test_a_client_reads_a_large_reply_so_slowly_that_buffers_stay_full__it_gets_
         connection.recv(1)
 
     with serving(backend) as (host, port), ExitStack() as stack:
-        [impl] = find(name)
         flags = [*(["-k"] if mode == "kept proxy" else []), "-x", ports.join(host, port)]
         up = stack.enter_context(running(impl, ["--idle-timeout", str(IDLE_S), *flags], tmp_path))
         client = stack.enter_context(socket.socket())
@@ -181,33 +173,28 @@ def hold(up: Running, mode: str, count: int, stack: ExitStack) -> list[socket.so
     return clients
 
 
-@name
 @mode
 def test_more_clients_come_than_max_connections__they_wait_without_cost_and_all_are_served(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
-    with started(name, mode, ["--max-connections", str(MOST)], tmp_path) as up, ExitStack() as stack:
-        own = up.connections()
+    with started(impl, mode, ["--max-connections", str(MOST)], tmp_path) as up, ExitStack() as stack:
         holders = hold(up, mode, MOST, stack)
-        full = up.connections()
         clients = many(up.connect, WAITING, stack)
         for client in clients:
             client.sendall(REQUEST)
         expect_waiting(up, clients)
-        assert up.connections() == full <= own + MOST * (2 if mode == "kept proxy" else 1)
+        assert up.connections() == MOST
         for holder in holders:
             holder.close()
         serve_one_by_one(clients)
         assert processes.wait_until(lambda: up.count("full") > 0, TIMEOUT_S)
 
 
-@name
 @pytest.mark.parametrize("mode", ["keepalive", "kept proxy"])
 def test_clients_come_all_at_once_when_there_is_room_for_one__one_is_accepted(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
-    with started(name, mode, ["--max-connections", str(MOST)], tmp_path) as up, ExitStack() as stack:
-        own = up.connections()
+    with started(impl, mode, ["--max-connections", str(MOST)], tmp_path) as up, ExitStack() as stack:
         holders = hold(up, mode, MOST - 1, stack)
         with held(up.worker):
             for holder in holders:
@@ -220,34 +207,32 @@ def test_clients_come_all_at_once_when_there_is_room_for_one__one_is_accepted(
         assert len(first) == 1
         assert b" 200 " in reply_to(first[0])
         expect_waiting(up, [client for client in clients if client not in first])
-        assert up.connections() <= own + MOST * (2 if mode == "kept proxy" else 1)
+        assert up.connections() <= MOST
 
 
-@name
 @mode
 def test_the_worker_has_no_descriptor_left__clients_wait_without_cost_and_all_are_served(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
-    with started(name, mode, [], tmp_path) as up, ExitStack() as stack:
+    with started(impl, mode, [], tmp_path) as up, ExitStack() as stack:
         hold(up, mode, 1, stack)
-        with file_limit(up.worker, MOST * (2 if mode == "kept proxy" else 1)):
-            holders = hold(up, mode, MOST, stack)
+        with file_limit(up.worker, MOST):
+            holders = many(up.connect, 2 * MOST, stack)
+            assert processes.wait_until(lambda: up.count("full") == 1, TIMEOUT_S)
             clients = many(up.connect, WAITING, stack)
             for client in clients:
                 client.sendall(REQUEST)
             expect_waiting(up, clients)
-            assert processes.wait_until(lambda: up.count("full") == 1, TIMEOUT_S)
             for holder in holders:
                 holder.close()
             serve_one_by_one(clients)
 
 
-@name
 @pytest.mark.parametrize("mode", ["proxy", "kept proxy"])
 def test_there_is_no_descriptor_for_a_backend_s_connection__the_request_waits_for_one(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
-    with started(name, mode, ["--connect-timeout", str(TIMEOUT_S)], tmp_path) as up, ExitStack() as stack:
+    with started(impl, mode, ["--connect-timeout", str(TIMEOUT_S)], tmp_path) as up, ExitStack() as stack:
         before = up.connections()
         clients = many(up.connect, MOST, stack)
         assert processes.wait_until(lambda: up.connections() - before >= MOST, TIMEOUT_S)
@@ -260,13 +245,12 @@ def test_there_is_no_descriptor_for_a_backend_s_connection__the_request_waits_fo
         assert processes.wait_until(lambda: up.count("full") > 0, TIMEOUT_S)
 
 
-@name
 @pytest.mark.parametrize("mode", ["keepalive", "kept proxy"])
 def test_the_order_to_stop_comes_while_there_is_no_room__those_who_wait_are_served_first(
-    name: str, mode: str, tmp_path: Path
+    impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
     flags = ["--max-connections", "1", "--grace", str(TIMEOUT_S)]
-    with started(name, mode, flags, tmp_path) as up, ExitStack() as stack:
+    with started(impl, mode, flags, tmp_path) as up, ExitStack() as stack:
         hold(up, mode, 1, stack)
         clients = many(up.connect, MOST, stack)
         for client in clients:
