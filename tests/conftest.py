@@ -13,12 +13,12 @@ import pytest
 from harness import processes
 from harness.conformance import Checker
 from harness.errors import BadInput
-from harness.registry import Implementation, find, own
+from harness.plan import REFERENCE
+from harness.registry import LEAN, Implementation, find, own
 
 _MARK = "PERCORE_TEST_SESSION"
 """An environment variable that every process inherits that a test starts, however indirectly."""
 _END_WITHIN_S = 3.0
-_REFERENCE = "epoll_raw"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,9 +41,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = find(",".join(names)) if names else own()
     except BadInput as error:
         raise pytest.UsageError(str(error)) from None
-    if metafunc.definition.get_closest_marker("also_lean") and _REFERENCE in {one.name for one in chosen}:
-        chosen += find(f"{_REFERENCE}+lean")
-    metafunc.parametrize("impl", chosen, ids=[implementation.name for implementation in chosen])
+    modes = metafunc.definition.get_closest_marker("modes")
+    if modes is None:
+        metafunc.parametrize("impl", chosen, ids=[implementation.name for implementation in chosen])
+        return
+    # All ways of working where each has code of its own; of the others those that are not the same code once more.
+    if REFERENCE in {one.name for one in chosen}:
+        chosen += find(REFERENCE + LEAN)
+    of = {REFERENCE: modes.args, REFERENCE + LEAN: modes.kwargs["lean"]}
+    pairs = [(mode, one) for one in chosen for mode in of.get(one.name, modes.kwargs["others"])]
+    metafunc.parametrize(("mode", "impl"), pairs, ids=[f"{mode}-{one.name}" for mode, one in pairs])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """Servers for the tests of limits and of backends: one worker, whose process and whose counts are known."""
 
+import os
 import re
 import resource
 import socket
@@ -39,6 +40,11 @@ class Running:
         """Tell how often something went wrong so far, as the -v lines do."""
         lines = [line for line in self.server.stderr_lines() if line.startswith("worker ") and " errors " in line]
         return sum(int(found[1]) for line in lines if (found := re.search(rf" {kind}=(\d+)", line)))
+
+    def count_in_the_end(self, kind: str) -> int:
+        """Stop the server, whose last lines come then and not within a second, and tell the same."""
+        self.server.stop()
+        return self.count(kind)
 
     def connections(self) -> int:
         """Count the clients' connections that the worker has accepted."""

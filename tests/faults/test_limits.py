@@ -18,7 +18,6 @@ from tests.faults.limited import TIMEOUT_S, Running, exchange, file_limit, mode_
 from tests.held_worker import held
 from tests.peers import serving
 
-pytestmark = pytest.mark.also_lean
 IDLE_S = 0.5
 MOST = 4
 WAITING = 40
@@ -28,7 +27,9 @@ WATCHED_S = 0.5
 MOST_BUSY_S = 0.15
 """CPU time of a worker that waits, in WATCHED_S; one that does not wait takes all of it."""
 
-mode = pytest.mark.parametrize("mode", MODES)
+each_mode = pytest.mark.modes(*MODES, others=("short", "kept proxy"), lean=("short", "proxy"))
+proxies = pytest.mark.modes("proxy", "kept proxy", others=("kept proxy",), lean=("proxy",))
+kept = pytest.mark.modes("keepalive", "kept proxy", others=("keepalive", "kept proxy"), lean=())
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def serve_one_by_one(clients: list[socket.socket]) -> None:
 # Connections that carry nothing
 
 
-@mode
+@each_mode
 def test_many_clients_say_nothing__each_is_closed_after_the_idle_timeout_and_counted_while_another_is_served(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -101,9 +102,9 @@ def test_many_clients_say_nothing__each_is_closed_after_the_idle_timeout_and_cou
                 first_s = time.monotonic() - before_s
         busy.close()
         assert first_s is not None
-        lean_s = 1.0 if "lean" in impl.name else 0.0  # their listeners keep who says nothing from the worker for so long
+        lean_s = 1.0 if "lean" in impl.name else 0.0  # a lean listener keeps who says nothing for so long
         assert first_s > (IDLE_S + lean_s) * 0.8
-        assert processes.wait_until(lambda: up.count("idle") == len(clients), TIMEOUT_S)
+        assert up.count_in_the_end("idle") == len(clients)
 
 
 def test_a_client_pipelines_and_reads_no_reply__it_is_closed_and_nothing_of_it_is_kept(
@@ -126,7 +127,7 @@ def test_a_client_pipelines_and_reads_no_reply__it_is_closed_and_nothing_of_it_i
         assert processes.wait_until(lambda: up.count("idle") == 1 and up.connections() == 0, TIMEOUT_S)
 
 
-@pytest.mark.parametrize("mode", ["proxy", "kept proxy"])
+@proxies
 def test_a_client_reads_a_large_reply_so_slowly_that_buffers_stay_full__it_gets_all_of_it(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -156,7 +157,7 @@ def test_a_client_reads_a_large_reply_so_slowly_that_buffers_stay_full__it_gets_
             assert data, f"it ended after {len(received)} of {len(reply)} bytes"
             received += data
         assert received == reply
-        assert up.count("idle") == 0
+        assert up.count_in_the_end("idle") == 0
 
 
 # More clients than there is room for
@@ -173,7 +174,7 @@ def hold(up: Running, mode: str, count: int, stack: ExitStack) -> list[socket.so
     return clients
 
 
-@mode
+@each_mode
 def test_more_clients_come_than_max_connections__they_wait_without_cost_and_all_are_served(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -187,10 +188,10 @@ def test_more_clients_come_than_max_connections__they_wait_without_cost_and_all_
         for holder in holders:
             holder.close()
         serve_one_by_one(clients)
-        assert processes.wait_until(lambda: up.count("full") > 0, TIMEOUT_S)
+        assert up.count_in_the_end("full") > 0
 
 
-@pytest.mark.parametrize("mode", ["keepalive", "kept proxy"])
+@kept
 def test_clients_come_all_at_once_when_there_is_room_for_one__one_is_accepted(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -210,7 +211,7 @@ def test_clients_come_all_at_once_when_there_is_room_for_one__one_is_accepted(
         assert up.connections() <= MOST
 
 
-@mode
+@each_mode
 def test_the_worker_has_no_descriptor_left__clients_wait_without_cost_and_all_are_served(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -228,7 +229,7 @@ def test_the_worker_has_no_descriptor_left__clients_wait_without_cost_and_all_ar
             serve_one_by_one(clients)
 
 
-@pytest.mark.parametrize("mode", ["proxy", "kept proxy"])
+@proxies
 def test_there_is_no_descriptor_for_a_backend_s_connection__the_request_waits_for_one(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
@@ -242,10 +243,10 @@ def test_there_is_no_descriptor_for_a_backend_s_connection__the_request_waits_fo
             arrived, _, _ = select.select(clients, [], [], WATCHED_S)
             assert all(b" 200 " in reply_to(client) for client in arrived)  # a worker may have some in reserve
         serve_one_by_one([client for client in clients if client not in arrived])
-        assert processes.wait_until(lambda: up.count("full") > 0, TIMEOUT_S)
+        assert up.count_in_the_end("full") > 0
 
 
-@pytest.mark.parametrize("mode", ["keepalive", "kept proxy"])
+@kept
 def test_the_order_to_stop_comes_while_there_is_no_room__those_who_wait_are_served_first(
     impl: Implementation, mode: str, tmp_path: Path
 ) -> None:
