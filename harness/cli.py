@@ -28,6 +28,7 @@ from harness.report import figures
 from harness.report import torture as torture_report
 from harness.report.figures import show
 from harness.schema import WORKLOADS, Client, Workload
+from harness.servers import ServerFailed
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.torture import command as tortures
@@ -388,7 +389,7 @@ def torture_command(
     and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
     with the account so far.
     """
-    found = find(name or "none", externals) if name or externals else []
+    found = find(name or "none", externals, option="--impl") if name or externals else []
     if len(found) != 1:
         raise BadInput("torture: one program at a time; give --impl NAME or --external NAME='COMMAND'")
     if found[0].obligations is not None:
@@ -400,7 +401,11 @@ def torture_command(
         until_lost=until_lost,
         seed=secrets.randbits(32) if seed is None else seed,
     )
-    tortured = tortures.torture(request, PROGRESS)
+    try:
+        tortured = tortures.torture(request, PROGRESS)
+    except (ServerFailed, OSError) as failure:
+        show(PROGRESS, f"harness: error: {failure}")
+        return EXIT_FAILED
     show(OUTPUT, torture_report.render(tortured))
     if tortured.interrupted:
         return EXIT_INTERRUPTED

@@ -6,11 +6,16 @@ environment, however indirectly it was started. It names the harness as ``PID:ST
 together with the time at which the process began (field 22 of /proc/PID/stat, in ticks since the machine's).
 
 A program that writes its title over its environment, as nginx does, loses the mark.
+
+A folder for a run's own use has the same mark in a file, as long as it is nothing to be kept.
 """
 
 import os
 import select
+import shutil
 import signal
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +26,7 @@ _PROC = Path("/proc")
 _STATE, _START_TIME = 0, 19
 """Where in /proc/PID/stat, behind the command's name, these stand."""
 _END_TIMEOUT_S = 2.0
+_OWNER = "owner"
 _PASSES = 10
 """What is about to be killed may have a child first."""
 
@@ -53,6 +59,46 @@ def clean_up() -> tuple[Leftover, ...]:
     return tuple(ended.values())
 
 
+def new_folder(prefix: str) -> Path:
+    """Make a temporary folder that the next run removes if this one dies before ``keep_folder``. Raises OSError."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        (folder / _OWNER).write_text(f"{_pid_namespace()} {mark()[_MARK]}")
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def keep_folder(folder: Path) -> None:
+    """Leave a folder to the user, and no more to the next run."""
+    (folder / _OWNER).unlink(missing_ok=True)
+
+
+def remove_folders(prefix: str) -> list[Path]:
+    """Remove the temporary folders of this user's runs that live no more; tell which."""
+    return [folder for folder in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")) if _removed(folder)]
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+        if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+            return False
+        namespace, _, owner = (folder / _OWNER).read_text(errors="replace").partition(" ")
+    except OSError:
+        return False  # one that is kept, or somebody else's
+    # In another process id namespace (a container's) the number means another process.
+    if namespace != _pid_namespace() or not _lives_no_more(owner):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+def _pid_namespace() -> str:
+    return str((_PROC / "self/ns/pid").stat().st_ino)
+
+
 def _kill_orphans() -> Iterator[Leftover]:
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
@@ -79,14 +125,19 @@ def _is_orphan(process: Path) -> bool:
     marks = [entry for entry in (process / "environ").read_bytes().split(b"\0") if entry.startswith(prefix)]
     if not marks or not (process / "ns/pid").samefile("/proc/self/ns/pid"):
         return False
-    pid, _, start_time = marks[0].removeprefix(prefix).decode(errors="replace").partition(":")
+    return _lives_no_more(marks[0].removeprefix(prefix).decode(errors="replace"))
+
+
+def _lives_no_more(owner: str) -> bool:
+    """Tell whether the harness that a mark names has ended."""
+    pid, _, start_time = owner.partition(":")
     if not pid.isascii() or not pid.isdigit():
         return False  # not one of ours
     try:
-        stat = _stat(int(pid))
+        fields = _stat(int(pid))
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return stat[_START_TIME] != start_time or stat[_STATE] in {"Z", "X"}
+    return fields[_START_TIME] != start_time or fields[_STATE] in {"Z", "X"}
 
 
 def _stat(pid: int) -> list[str]:

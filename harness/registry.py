@@ -50,17 +50,17 @@ def peer(name: str) -> Implementation:
     return Implementation(name, argv, ROOT, external=False, workloads=one.workloads, obligations=one.obligations)
 
 
-def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
+def find(names: str, externals: Sequence[str] = (), option: str = "--impls") -> list[Implementation]:
     """Find implementations by name, in the order given.
 
     ``names`` is ``all``, which are our own, ``none``, or names of our own and of peers, with commas between them;
     ``NAME+lean`` (and ``all+lean``) is the same one with ``--lean``. An external is ``NAME=COMMAND``.
     Raises BadInput for an unknown name, a peer that is not installed, an external that cannot be run, a name that comes
-    twice, and none at all.
+    twice, and none at all; ``option`` is where the user gave the names.
     """
-    found = [*_find_named(names), *(_external(text) for text in externals)]
+    found = [*_find_named(names, option), *(_external(text) for text in externals)]
     if not found:
-        raise BadInput(f"--impls {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
+        raise BadInput(f"{option} {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
     seen: set[str] = set()
     for implementation in found:
         if implementation.name in seen:
@@ -69,7 +69,7 @@ def find(names: str, externals: Sequence[str] = ()) -> list[Implementation]:
     return found
 
 
-def _find_named(names: str) -> list[Implementation]:
+def _find_named(names: str, option: str) -> list[Implementation]:
     known = {implementation.name: implementation for implementation in own()}
     if names == "none":
         return []
@@ -79,7 +79,7 @@ def _find_named(names: str) -> list[Implementation]:
         if rest or name not in {*known, *PEERS, "all"}:
             there_are = ", ".join([*known, *PEERS])
             raise BadInput(
-                f"--impls {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' (without "
+                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' (without "
                 f"{' and '.join(PEERS)}) and 'none'"
             )
         if name in PEERS:

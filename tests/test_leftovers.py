@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -37,6 +39,40 @@ def a_harness() -> Iterator[tuple[subprocess.Popen[str], int]]:
             harness.kill()
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+FOLDER = """
+import signal
+from harness import leftovers
+folder = leftovers.new_folder("percore-x-")
+(folder / "of a run").touch()
+print(folder, flush=True)
+signal.pause()
+"""
+
+
+def test_the_folder_of_a_killed_run_is_removed_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = leftovers.new_folder("percore-x-")
+    leftovers.keep_folder(kept)
+    own, elsewhere = leftovers.new_folder("percore-x-"), tmp_path / "percore-x-not-a-run"
+    elsewhere.mkdir()
+    (tmp_path / "percore-x-file").touch()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", FOLDER]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as harness:
+        try:
+            assert harness.stdout is not None
+            left = Path(harness.stdout.readline().strip())
+            assert leftovers.remove_folders("percore-x-") == []
+        finally:
+            harness.kill()
+    assert left.is_dir()
+    assert leftovers.remove_folders("percore-x-") == [left]
+    assert not left.exists()
+    assert kept.is_dir()
+    assert own.is_dir()
+    assert elsewhere.is_dir()
 
 
 @pytest.mark.parametrize("killed_is", ["a zombie", "gone"])

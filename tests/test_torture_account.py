@@ -14,7 +14,7 @@ from harness.torture.content import Content, identity_of
 from harness.torture.exchange import Carrier, Exchange
 from harness.torture.judge import Outage, judge
 from harness.torture.ledger import Ledger
-from harness.torture.script import Script, draw
+from harness.torture.script import SLOW_BYTES, Script, draw
 from harness.torture.way import BACKEND_REST_S, WAYS
 
 SERVER, KEPT, PROXY, KEPT_PROXY = WAYS
@@ -183,9 +183,28 @@ def test_every_kind_of_fault_is_drawn() -> None:
     assert any(one.slow_reading.pause_s for one in scripts)
     assert any(one.stall_s for one in scripts)
     assert max(one.reply_bytes for one in scripts) > 1_000_000
+    proxied = [draw(random.Random(seed), PROXY) for seed in range(3000)]
+    assert min(one.reply_bytes for one in proxied if one.slow_reading.pause_s) >= SLOW_BYTES
+    assert any(one.taking.pause_s and one.request_bytes >= SLOW_BYTES for one in proxied)
     kinds = {one.kind for one in itertools.islice(schedule.faults(1, "server"), 200)}
     assert kinds == set(schedule.KINDS)
     assert {len(one.backends) for one in itertools.islice(schedule.deaths(1, 3), 100)} == {1, 3}
+
+
+def test_a_full_disk_costs_the_files_and_not_the_account(tmp_path: Path) -> None:
+    (tmp_path / "faults.jsonl").symlink_to("/dev/full")
+    ledger = Ledger(tmp_path, BACKENDS)
+    for _ in range(3):
+        ledger.fault("workers killed", "server 1")
+    assert ledger.faults["workers killed"] == 3
+    [told] = ledger.findings
+    assert told.endswith("are cut off: No space left on device")
+
+
+def test_times_that_are_written_down_count_from_the_begin(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, BACKENDS)
+    ledger.fault("workers killed", "server 1")
+    assert 0 <= json.loads((tmp_path / "faults.jsonl").read_text())["at_s"] < 60
 
 
 def test_each_request_is_entered_once(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ Whatever does not come in time, and whatever comes instead, becomes a ContractVi
 
 import fcntl
 import socket
-import struct
 import sys
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from harness import ports, processes
+from harness import linger, ports, processes
 from harness.conformance import sock_diag
 from harness.conformance.reply import Reply, head_length
 from harness.conformance.violation import ContractViolation, RequirementMissing, shown
@@ -24,7 +23,6 @@ SMALL_SEGMENT_BYTES, SMALL_BUFFER_BYTES = 1000, 8192
 _SILENCE_S = 3.0
 """How long nothing may come within a message: what has begun is on its way."""
 _READ_SIZE = 65536
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _LOOK_EVERY_S = 0.0001
 _DATA_SEGMENTS_IN_AT, _TCP_INFO_BYTES = 152, 160
 """Of struct tcp_info (include/uapi/linux/tcp.h)."""
@@ -75,7 +73,7 @@ class Connection:
 
     def reset(self) -> None:
         """Break the connection off."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        linger.reset_on_close(self._socket)
         self._socket.close()
 
     def give_up(self) -> None:

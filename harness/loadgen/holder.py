@@ -10,12 +10,12 @@ none. A reset ends them, and leaves no port in TIME_WAIT behind.
 import errno
 import select
 import socket
-import struct
 import sys
 import time
 
 import msgspec
 
+from harness import linger
 from harness.loadgen import stdio
 from harness.loadgen.messages import Ready
 from harness.loadgen.stdio import HarnessGone
@@ -25,7 +25,6 @@ TIMEOUT_S = 5.0
 """How long a server may take for a handshake or a reply."""
 WITHIN_S = 20.0
 """How long it may take for all that are opened at a time."""
-_AT_CLOSE_RESET = struct.pack("ii", 1, 0)
 _OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """What says nothing of the server."""
 
@@ -93,7 +92,7 @@ class Holder:
 
     def _connected(self, deadline_s: float) -> socket.socket:
         connection = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_CLOSE_RESET)
+        linger.reset_on_close(connection)
         connection.settimeout(_time_left_s(deadline_s))
         connection.connect(self._target)
         return connection

@@ -54,7 +54,14 @@ def _resources(tortured: Tortured) -> str:
 
 def _problems(tortured: Tortured) -> Iterator[str]:
     ledger = tortured.ledger
-    for title, texts in (("UNEXPLAINED", ledger.unexplained), ("FOUND", ledger.findings)):
+    swollen = [
+        f"{one.server}: {one.allocated_bytes / _MB:.2f} MB more memory, where {MEMORY_BOUND_BYTES / _MB:.2f} MB may be"
+        for one in tortured.growth
+        if one.allocated_bytes > MEMORY_BOUND_BYTES
+    ]
+    leaked = [f"{one.server}: descriptors leaked: {one.leaked:,}" for one in tortured.growth if one.leaked]
+    found = [*ledger.findings, *swollen, *leaked]
+    for title, texts in (("UNEXPLAINED", ledger.unexplained), ("FOUND", found)):
         if texts:
             more = f"\n  and {len(texts) - _MOST_SHOWN:,} more" if len(texts) > _MOST_SHOWN else ""
             shown = (figures.wrap(figures.printable(text), WIDTH, "  ", "    ") for text in texts[:_MOST_SHOWN])

@@ -8,8 +8,8 @@ import termios
 from collections.abc import Mapping
 from contextlib import suppress
 
-from harness import ports
-from harness.torture.client import PATIENCE_S, RESET_ON_CLOSE
+from harness import linger, ports
+from harness.torture.client import PATIENCE_S
 from harness.torture.content import identity_of
 from harness.torture.exchange import Cut, Exchange
 from harness.torture.ledger import Ledger
@@ -17,6 +17,8 @@ from harness.torture.script import SILENT_S, Act
 
 _BACKLOG = 1024
 _READ_SIZE = 65536
+_SLOW_BUFFER_BYTES = 131_072
+"""Of one that reads slowly. A window of less than a segment, which is 64 KiB on loopback, would stop the sender."""
 _LOOK_EVERY_S = 0.001
 _CUTS: dict[Act, Cut] = {"end": "ended", "reset": "reset", "fall silent": "silent"}
 _FAULTS: dict[Act, str] = {
@@ -96,7 +98,7 @@ class Backend:
         # Not from outside while its task waits for it: its descriptor may be another one's by then.
         self._open.discard(served)
         if served.to_reset:
-            served.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            linger.reset_on_close(served.socket)
         served.socket.close()
 
     async def _serve(self, served: _Served) -> None:
@@ -145,6 +147,11 @@ class Backend:
 
     async def _read_request(self, served: _Served, exchange: Exchange, wanted: int) -> bool:
         """Compare the request as it comes, up to so many bytes of it; False when it ends before. Raises OSError."""
+        taking = exchange.script.taking
+        if taking.pause_s:
+            self._ledger.fault("requests read slowly by a backend")
+            served.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER_BYTES)
+        pauses = iter(taking.cuts)
         while True:
             exact = exchange.request[served.done : served.done + len(served.unread)]
             surplus = len(served.unread) - len(exact)
@@ -155,6 +162,8 @@ class Backend:
             del served.unread[: len(exact)]
             if served.done >= wanted:
                 return True
+            if next(pauses, None) is not None and taking.pause_s:
+                await asyncio.sleep(taking.pause_s)
             data = await asyncio.get_running_loop().sock_recv(served.socket, _READ_SIZE)
             if not data:
                 return False
@@ -164,6 +173,8 @@ class Backend:
         """Send the reply up to a byte. Raises OSError."""
         script, reply, loop = exchange.script, memoryview(exchange.reply), asyncio.get_running_loop()
         pieces = script.replying.pieces(end)
+        if len(pieces) > 1:
+            self._ledger.fault("replies written slowly" if script.replying.pause_s else "replies in pieces")
         for number, (begin, until) in enumerate(pieces):
             if script.stall_s and number == len(pieces) // 2:
                 self._ledger.fault("stalls of a backend")

@@ -4,14 +4,13 @@ import asyncio
 import os
 import random
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from errno import EINPROGRESS
 from itertools import count
 
-from harness import ports
+from harness import linger, ports
 from harness.torture.content import Content
 from harness.torture.exchange import Carrier, Exchange
 from harness.torture.judge import is_own
@@ -21,12 +20,11 @@ from harness.torture.way import Way
 
 PATIENCE_S = 20.0
 """How long an exchange may take in all: many times what a slow script and the pauses of its worker add up to."""
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""SO_LINGER {on, 0 s} (socket(7))."""
 _READ_SIZE = 65536
 _AT_ONCE_BYTES = 16_384
 """What a send buffer takes without waiting, so that reading need not begin meanwhile."""
 _SMALL_BUFFER_BYTES = 4096
+"""Of who reads slowly, so that what it has not read waits at the other side."""
 _SILENCE_TAKES_S = SILENT_S + 1.0
 
 
@@ -149,8 +147,11 @@ class Client:
         script, request = exchange.script, memoryview(exchange.request)
         end = int(len(request) * script.reset_at) if script.reset == "within the request" else len(request)
         loop = asyncio.get_running_loop()
+        pieces = script.writing.pieces(end)
+        if len(pieces) > 1:
+            self._ledger.fault("requests written slowly" if script.writing.pause_s else "requests in pieces")
         try:
-            for begin, until in script.writing.pieces(end):
+            for begin, until in pieces:
                 await loop.sock_sendall(connection, request[begin:until])
                 await _rest(script.writing)
             if script.reset in ("within the request", "after the request"):
@@ -168,6 +169,8 @@ class Client:
         script, loop = exchange.script, asyncio.get_running_loop()
         reset_at = int(len(exchange.reply) * script.reset_at) if script.reset == "within the reply" else None
         pieces = iter(script.slow_reading.pieces(len(exchange.reply)))
+        if script.slow_reading.pause_s:
+            self._ledger.fault("replies read slowly")
         while True:
             piece = next(pieces, None)
             size = _READ_SIZE if piece is None or not script.slow_reading.pause_s else max(1, piece[1] - piece[0])
@@ -192,7 +195,7 @@ class Client:
 
     def _reset(self, exchange: Exchange, stage: Stage) -> None:
         if self._socket is not None:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            linger.reset_on_close(self._socket)
         exchange.reset_done = stage
         self._ledger.fault(f"connections reset by a client {stage}")
         self._close()

@@ -3,18 +3,17 @@
 import asyncio
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
-from harness import ports
-from harness.leftovers import clean_up
+from harness import leftovers, ports
 from harness.registry import Implementation
 from harness.report.figures import show
 from harness.servers import Server
@@ -39,6 +38,7 @@ _KILLS_APART_S = 1.5
 """A worker that lives for less than a second is taken for one that dies at once."""
 _LAST_EXCHANGES = 8
 _LOOPBACK = "127.0.0.1"
+_FOLDER = "percore-torture-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +58,27 @@ class Request:
 def torture(request: Request, progress: Console) -> Tortured:
     """Torture an implementation; the folder of what servers printed and logged is kept when something was found.
 
-    Raises ServerFailed when a server does not start.
+    Raises ServerFailed when a server does not start, or not with the workers asked for, and OSError where there is no
+    room for the folder.
     """
-    for one in clean_up():
+    for one in leftovers.clean_up():
         show(progress, f"harness: ended what a run that died has left: process {one.pid} ({one.command})")
-    folder = Path(tempfile.mkdtemp(prefix=f"percore-torture-{request.implementation.name}-"))
+    for left_folder in leftovers.remove_folders(_FOLDER):
+        show(progress, f"harness: removed what a run that died has left: {left_folder}")
+    folder = leftovers.new_folder(f"{_FOLDER}{request.implementation.name}-")
     try:
         with ExitStack() as stack:
             run = _Run(request, folder, stack)
-            asyncio.run(run.run(progress))
-            run.end()
+            with run.interruptible():
+                asyncio.run(run.run(progress))
+                run.end()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     if run.result.stood:
         shutil.rmtree(folder, ignore_errors=True)
+    else:
+        leftovers.keep_folder(folder)
     return run.result
 
 
@@ -97,7 +103,7 @@ class _Run:
         for way, server in zip(WAYS, servers, strict=True):
             server.wait_listening()
             reply = b"" if way.proxied else server.sample_reply()
-            self._victims.append(Victim(server, Target(way, server.listen[0], reply), request.workers, CLIENTS))
+            self._victims.append(Victim(server, Target(way, server.listen[0], reply), request.workers))
         self._stop = asyncio.Event()
         self._last_kill_s: dict[str, float] = {}
         self._clients = {
@@ -111,31 +117,40 @@ class _Run:
         }
 
     async def run(self, progress: Console) -> None:
-        """Warm up, torture, let it be quiet, and look at what is there."""
+        """Warm up, torture, let it be quiet, and look at what is there. Raises ServerFailed."""
         began_s = time.monotonic()
-        end_s = began_s + self._request.duration_s
-        warm_s = began_s + min(LONGEST_WARM_UP_S, self._request.duration_s * WARM_UP_SHARE)
-        async with self._interruptible():
+        try:
             for backend in self._backends:
                 backend.listen()
-            try:
-                for victim in self._victims:
-                    victim.note_fresh()
-                with progress.status("warming up"):
-                    await self._load(warm_s)
-                    await asyncio.gather(*map(self._has_its_workers, self._victims))
-                    await asyncio.gather(*(victim.note_warm() for victim in self._victims))
-                with progress.status(f"torturing {self._request.implementation.name}, seed {self._request.seed}"):
-                    await self._torture(end_s)
-                with progress.status("waiting for quiet"):
-                    await self._look()
-            except ProcessLookupError as error:
-                self._ledger.find(f"a process that should live is gone: {error}")
-                self._ledger.findings += ended(self._victims)
-            finally:
-                for backend in self._backends:
-                    await backend.die()
+            for victim in self._victims:
+                victim.note_fresh()
+            with progress.status("warming up"):
+                await self._warm_up()
+            with progress.status(f"torturing {self._request.implementation.name}, seed {self._request.seed}"):
+                await self._torture(time.monotonic() + self._request.duration_s - self._warm_up_s)
+            with progress.status("waiting for quiet"):
+                await self._look()
+        except ProcessLookupError as error:
+            self._ledger.find(f"a process that should live is gone: {error}")
+            self._ledger.findings += ended(self._victims)
+        except OSError as error:
+            self._ledger.find(f"broken off: {error}")
+        finally:
+            for backend in self._backends:
+                await backend.die()
         self.result.lasted_s = time.monotonic() - began_s
+
+    @property
+    def _warm_up_s(self) -> float:
+        return min(LONGEST_WARM_UP_S, self._request.duration_s * WARM_UP_SHARE)
+
+    async def _warm_up(self) -> None:
+        """Load the servers without a fault done to them, and note what they are like then."""
+        await asyncio.gather(*(client.once() for several in self._clients.values() for client in several))
+        await asyncio.gather(*(victim.note_used(CLIENTS) for victim in self._victims))
+        await self._load(time.monotonic() + self._warm_up_s)
+        await asyncio.gather(*map(self._has_its_workers, self._victims))
+        await asyncio.gather(*(victim.note_warm() for victim in self._victims))
 
     def end(self) -> None:
         """Ask all servers to end, and see that they do, with status 0, and leave no process."""
@@ -148,24 +163,21 @@ class _Run:
         for pid in left(self._victims):
             self._ledger.find(f"process {pid} is left")
 
-    @asynccontextmanager
-    async def _interruptible(self) -> AsyncIterator[None]:
-        """End the load at an interrupt, and then go on: with the quiet and the account."""
-        loop = asyncio.get_running_loop()
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """End the load at an interrupt, and go on with the quiet and the account, which no other one cuts short."""
         every = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         before = {number: handler for number, handler in every.items() if handler is not signal.SIG_IGN}
         for number in before:
-            loop.add_signal_handler(number, self._interrupt)
+            signal.signal(number, self._interrupt)
         try:
             yield
         finally:
             for number, handler in before.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if self.result.interrupted else handler)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         self.result.interrupted = True
-        self._stop.set()
 
     async def _load(self, end_s: float) -> None:
         """Let all clients make exchanges until a time, and wait until those under way are over."""
@@ -177,7 +189,7 @@ class _Run:
 
     def _is_over(self) -> bool:
         found = self._request.until_lost and (self._ledger.unexplained or self._ledger.findings)
-        return self._stop.is_set() or bool(found)
+        return self._stop.is_set() or self.result.interrupted or bool(found or self._ledger.cut_off)
 
     async def _torture(self, end_s: float) -> None:
         load = asyncio.create_task(self._load(end_s))
@@ -187,11 +199,17 @@ class _Run:
         ]
         try:
             while not load.done():
-                await asyncio.wait([load], timeout=_LOOK_EVERY_S)
+                running = [load, *(task for task in injecting if not task.done() or task.exception())]
+                await asyncio.wait(running, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION)
                 if found := ended(self._victims):
                     self._ledger.findings += found
                     self._stop.set()
                     break
+                if self._is_over():
+                    self._stop.set()
+                for task in injecting:
+                    if task.done():
+                        task.result()
             await asyncio.gather(load, *injecting)
         finally:
             for task in (load, *injecting):
@@ -219,14 +237,16 @@ class _Run:
         return False
 
     async def _inject(self, victim: Victim, fault: Fault) -> None:
-        pid = victim.pids[int(fault.worker * len(victim.pids))]
+        several = victim.mortal if fault.kind == "kill" else victim.pids
+        pid = several[int(fault.worker * len(several))]
         match fault.kind:
             case "pause":
                 await worker_faults.pause(victim, pid, fault.lasts_s, self._ledger)
             case "kill":
                 again_s = self._last_kill_s.get(victim.name, 0.0) + _KILLS_APART_S
                 await self._wait(again_s - time.monotonic())
-                self.result.replaced_s.append(await worker_faults.kill(victim, pid, self._ledger))
+                replaced_s = await worker_faults.kill(victim, pid, self._ledger)
+                self.result.replaced_s += [replaced_s] if replaced_s is not None else []
                 self._last_kill_s[victim.name] = time.monotonic()
             case "remove log":
                 await log_faults.remove(victim, self._ledger)

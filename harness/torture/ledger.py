@@ -28,6 +28,10 @@ class Ledger:
     findings: list[str] = field(default_factory=list)
     """What else is not as it should be."""
     outages: list[Outage] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic)
+    """Times that are written down count from here."""
+    cut_off: str = ""
+    """Why nothing is written down any more; the counts go on."""
 
     def begin(self, exchange: Exchange) -> None:
         """Count a request."""
@@ -51,7 +55,7 @@ class Ledger:
         """Count a fault that was injected; one with a place is also written down with its time."""
         self.faults[kind] += 1
         if where:
-            self._write("faults.jsonl", {"at_s": time.monotonic(), "fault": kind, "where": where})
+            self._write("faults.jsonl", {"at_s": time.monotonic() - self.began_s, "fault": kind, "where": where})
 
     def find(self, what: str) -> None:
         """Note something that is not as it should be."""
@@ -73,6 +77,8 @@ class Ledger:
             "way": exchange.way.name,
             "identity": exchange.identity.decode(errors="replace"),
             **known,
+            "began_s": exchange.began_s - self.began_s,
+            "ended_s": exchange.ended_s - self.began_s,
             "problem": problem,
             "own_reply": exchange.own_reply[:200].decode(errors="backslashreplace"),
             "expected_bytes": len(exchange.reply),
@@ -80,5 +86,11 @@ class Ledger:
         self._write("unexplained.jsonl", line)
 
     def _write(self, name: str, line: dict[str, object]) -> None:
-        with (self.folder / name).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if self.cut_off:
+            return
+        try:
+            with (self.folder / name).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            self.cut_off = error.strerror or str(error)
+            self.find(f"broken off, and the files in {self.folder} are cut off: {self.cut_off}")

@@ -12,6 +12,8 @@ Act = Literal["answer", "answer early", "fall silent", "end", "reset"]
 """What a backend does. It falls silent, ends or resets the connection after a share of its reply, which may be none."""
 
 LARGEST_BYTES = 4_000_000
+SLOW_BYTES = 1_000_000
+"""What is read slowly has so much at least: more than a proxy and the buffers before and behind it hold."""
 SMALL_BYTES = 1_500
 KEPT_BYTES = 200
 """In keep-alive server mode: one read, so that there is exactly one reply, and short, as the log has all of it."""
@@ -61,6 +63,8 @@ class Script:
     stall_s: float = 0.0
     """How long the backend rests in the middle of its reply."""
     replying: Pace = AT_ONCE
+    taking: Pace = AT_ONCE
+    """How a backend reads the request: with a pause after each of as many reads as there are pieces."""
     stays_open: bool = False
     """Whether the backend leaves its connection open after a reply that says how long it is."""
 
@@ -76,6 +80,11 @@ def draw(source: random.Random, way: Way) -> Script:
         request_bytes = source.choice([request_bytes, source.randrange(LARGEST_BYTES)])
         reply_bytes = source.randrange(LARGEST_BYTES)
     act, act_at = _draw_act(source, way) if way.proxied else ("answer", 0.0)
+    slow_reading, taking = _draw_pace(source), _draw_pace(source) if way.proxied else AT_ONCE
+    if slow_reading.pause_s and way.proxied:
+        reply_bytes = source.randrange(SLOW_BYTES, 2 * SLOW_BYTES)
+    if taking.pause_s:
+        request_bytes = source.randrange(SLOW_BYTES, 2 * SLOW_BYTES)
     if act == "answer early":
         request_bytes = 100_000 + source.randrange(1_000_000)
     reset: Stage | None = None
@@ -87,7 +96,7 @@ def draw(source: random.Random, way: Way) -> Script:
         # An early answer may be followed by a reset, which leaves open whether it was whole.
         with_length=way.kept or act == "answer early" or source.random() < 0.7,  # noqa: PLR2004  a share, as the others here
         writing=_draw_pace(source) if may_split else AT_ONCE,
-        slow_reading=_draw_pace(source),
+        slow_reading=slow_reading,
         half_close=source.random() < _FAULT_SHARE,
         reset=reset,
         reset_at=source.random(),
@@ -95,6 +104,7 @@ def draw(source: random.Random, way: Way) -> Script:
         act_at=act_at,
         stall_s=source.uniform(0.05, 0.8) if source.random() < _STALL_SHARE else 0.0,
         replying=_draw_pace(source),
+        taking=taking,
         stays_open=source.random() < 0.3,  # noqa: PLR2004  a share, as the others here
     )
 

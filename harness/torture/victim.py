@@ -2,30 +2,34 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness import processes
 from harness.resources import Held, held, largest
-from harness.servers import Server
+from harness.servers import START_TIMEOUT_S, Server, ServerFailed
 from harness.torture.client import Target
 from harness.torture.outcome import Growth
 
 QUIET_WITHIN_S = 20.0
 STILL_FOR_S = 4.0
 """When nothing has changed for so long, nothing will: connections linger for two seconds."""
+_STILL_WITHOUT_FAULTS_S = 1.0
+"""Where no client has left a request half-way, none lingers."""
 _LOOK_EVERY_S = 0.02
 
 
 class Victim:
     """A server and its clients' end of it."""
 
-    def __init__(self, server: Server, target: Target, workers: int, clients: int) -> None:
+    def __init__(self, server: Server, target: Target, workers: int) -> None:
         self.server = server
         self.target = target
         self._workers = workers
-        self._spare = clients if target.way.proxied else 0
-        """Sockets that a proxy's worker may keep for later, as it may have needed as many at a time."""
+        self._spare = 0
+        """Sockets that a worker may keep for later."""
         self.pids: list[int] = []
         """The workers as they are meant to be now."""
+        self._oldest: int | None = None
         self._fresh: Held | None = None
         self._parent: Held | None = None
         self._warm: Held | None = None
@@ -35,11 +39,36 @@ class Victim:
         """The way in which it works."""
         return self.target.way.name
 
+    @property
+    def mortal(self) -> list[int]:
+        """Return the workers that may be killed: but one, where there are several, so that what leaks adds up in it."""
+        return [pid for pid in self.pids if pid != self._oldest] or self.pids
+
     def note_fresh(self) -> None:
-        """Note what it is like before any load. Raises ProcessLookupError."""
+        """Note what it is like before any load. Raises ProcessLookupError, and ServerFailed without its workers."""
+        if not processes.wait_until(lambda: len(self.server.worker_pids()) == self._workers, START_TIMEOUT_S):
+            found = len(self.server.worker_pids())
+            raise ServerFailed(
+                f"{self.server.implementation.name}, {self.name}: {found} child processes, where {self._workers} "
+                f"workers were asked for; {self.server.fate()}"
+            )
         self.pids = self.server.worker_pids()
+        self._oldest = self.pids[0]
         self._fresh = largest(map(held, self.pids))
         self._parent = held(self.server.pid)
+
+    async def note_used(self, at_once: int) -> None:
+        """Note what it keeps after its first exchanges, so many at once and without a fault.
+
+        Of other descriptors than sockets these are what a quiet worker holds: libuv has one more from its first
+        connection on. A proxy that keeps sockets may keep as many as it may have needed at a time; others may keep
+        none. Raises ProcessLookupError.
+        """
+        await self._settled(_STILL_WITHOUT_FAULTS_S)
+        used, fresh = largest(map(held, self.server.worker_pids())), self._noted()
+        self._fresh = replace(fresh, others=max(used.others, fresh.others))
+        if self.target.way.proxied and used.sockets > fresh.sockets:
+            self._spare = at_once
 
     async def note_warm(self) -> None:
         """Note what it is like after load without a fault done to its processes. Raises ProcessLookupError."""
@@ -61,7 +90,7 @@ class Victim:
 
     async def growth(self) -> Growth:
         """Compare it with what it was when it was quiet before. Raises ProcessLookupError."""
-        if self._warm is None or self._parent is None or self._fresh is None:
+        if self._warm is None or self._parent is None:
             raise RuntimeError("nothing was noted to compare with")
         await self._settled()
         workers, parent = [held(pid) for pid in self.server.worker_pids()], held(self.server.pid)
@@ -77,22 +106,25 @@ class Victim:
         """Return what each worker holds beyond a quiet one. Raises ProcessLookupError."""
         return [self._surplus(held(pid)) for pid in self.server.worker_pids()]
 
-    async def _settled(self) -> None:
+    async def _settled(self, still_for_s: float = STILL_FOR_S) -> None:
         """Wait until no worker holds more than a quiet one, or nothing changes any more. Raises ProcessLookupError."""
         loop = asyncio.get_running_loop()
         began_s = changed_s = loop.time()
         before = await asyncio.to_thread(self._surpluses)
-        while any(before) and loop.time() < min(began_s + QUIET_WITHIN_S, changed_s + STILL_FOR_S):
+        while any(before) and loop.time() < min(began_s + QUIET_WITHIN_S, changed_s + still_for_s):
             await asyncio.sleep(_LOOK_EVERY_S)
             now = await asyncio.to_thread(self._surpluses)
             if now != before:
                 before, changed_s = now, loop.time()
 
     def _surplus(self, one: Held) -> int:
+        fresh = self._noted()
+        return max(0, one.sockets - fresh.sockets - self._spare) + max(0, one.others - fresh.others)
+
+    def _noted(self) -> Held:
         if self._fresh is None:
             raise RuntimeError("nothing was noted to compare with")
-        sockets = one.sockets - self._fresh.sockets - self._spare
-        return max(0, sockets) + max(0, one.others - self._fresh.others)
+        return self._fresh
 
 
 def _surplus(now: Held, before: Held) -> int:

@@ -6,6 +6,8 @@ import signal
 import time
 from contextlib import suppress
 
+import psutil
+
 from harness import processes
 from harness.conformance import sock_diag
 from harness.resources import socket_inodes
@@ -14,7 +16,7 @@ from harness.torture.victim import Victim
 
 REPLACED_WITHIN_S = 3.0
 """The contract says a second; the rest is for a busy machine."""
-_STOPPED_WITHIN_S = 1.0
+_STOPPED_WITHIN_S, _LOOK_EVERY_S = 1.0, 0.0005
 
 
 async def pause(victim: Victim, pid: int, pause_s: float, ledger: Ledger) -> None:
@@ -28,22 +30,43 @@ async def pause(victim: Victim, pid: int, pause_s: float, ledger: Ledger) -> Non
             os.kill(pid, signal.SIGCONT)
 
 
-async def kill(victim: Victim, pid: int, ledger: Ledger) -> float:
-    """Kill a worker, note which connections it held, and return how long it took until another one was there, in s."""
+async def kill(victim: Victim, pid: int, ledger: Ledger) -> float | None:
+    """Kill a worker, note which connections it held, and return how long it took until another one was there, in s.
+
+    None when it was not killed: it has ended by itself, or the machine was too busy to stop it.
+    """
     try:
         os.kill(pid, signal.SIGSTOP)
-        # Stopped, it can accept nothing more, so what it holds now is what dies with it; nothing here awaits meanwhile.
-        processes.wait_until(lambda: processes.state(pid) == "stopped", _STOPPED_WITHIN_S, every_s=0.0005)
+        try:
+            stopped = await _is_stopped(pid)
+        except BaseException:
+            os.kill(pid, signal.SIGCONT)
+            raise
+        if not stopped:
+            os.kill(pid, signal.SIGCONT)
+            return None
+        # It can accept nothing more, so what it holds now is what dies with it; nothing is awaited between these.
         _mark(victim, socket_inodes(pid))
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         ledger.find(f"{victim.name}: worker {pid} has ended by itself")
-        return 0.0
+        return None
     ledger.fault("workers killed", f"{victim.name} {pid}")
     began_s = time.monotonic()
     if not await victim.wait_replaced(pid, REPLACED_WITHIN_S):
         ledger.find(f"{victim.name}: no other worker within {REPLACED_WITHIN_S:g} s after one was killed")
     return time.monotonic() - began_s
+
+
+async def _is_stopped(pid: int) -> bool:
+    """Wait until a process is stopped; False when it is not in time."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + _STOPPED_WITHIN_S
+    while processes.state(pid) != psutil.STATUS_STOPPED:
+        if loop.time() > end_s:
+            return False
+        await asyncio.sleep(_LOOK_EVERY_S)  # the kernel tells its parent alone
+    return True
 
 
 def _mark(victim: Victim, inodes: set[int]) -> None:
