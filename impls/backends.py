@@ -63,6 +63,12 @@ class Backends(Generic[_T]):
             self.on_trial.remove(backend)
             del self._out_until_s[backend]
 
+    def untried(self, backend: _T) -> None:
+        """Take it that a trial was given up before the backend could show anything: the next connection tries it."""
+        if backend in self.on_trial:
+            self.on_trial.remove(backend)
+            self._out_until_s[backend] = self._clock()
+
     def _without_failed(self, order: tuple[_T, ...]) -> tuple[_T, ...]:
         now_s = self._clock()
         first: list[_T] = []
@@ -78,7 +84,7 @@ class Backends(Generic[_T]):
                 else:
                     first.append(backend)
                     self.on_trial.add(backend)
-                    # A trial that nobody ends, as its client went away, is over by itself.
+                    # A trial that nobody ends is over by itself.
                     self._out_until_s[backend] = now_s + self._trial_s
         if not first:
             self._row[counters.ERROR_NO_BACKEND] += 1

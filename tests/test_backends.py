@@ -66,7 +66,7 @@ def test_one_that_fails_on_trial_rests_again() -> None:
     assert (row[counters.ERROR_BACKEND_OUT], row[counters.ERROR_NO_BACKEND]) == (2, 3)
 
 
-def test_a_trial_whose_client_went_away_is_over_soon_after_the_time_to_connect() -> None:
+def test_a_trial_that_nobody_ends_is_over_soon_after_the_time_to_connect() -> None:
     backends, clock, _ = made("a")
     backends.failed("a")
     clock.now_s += REST_S
@@ -75,6 +75,15 @@ def test_a_trial_whose_client_went_away_is_over_soon_after_the_time_to_connect()
     assert backends.turn() == ()
     clock.now_s += 1
     assert backends.turn() == ("a",)
+
+
+def test_a_trial_that_is_given_up_goes_to_the_next_connection() -> None:
+    backends, clock, _ = made("a")
+    backends.failed("a")
+    clock.now_s += REST_S
+    assert [backends.turn(), backends.turn()] == [("a",), ()]
+    backends.untried("a")
+    assert [backends.turn(), backends.turn()] == [("a",), ()]
 
 
 def test_one_whose_rest_is_over_comes_last_where_it_is_another_s_turn() -> None:

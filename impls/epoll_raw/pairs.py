@@ -468,6 +468,8 @@ class Pairs:
         """Take the error number that a connection to the pair's backend failed with."""
         if number not in OWN_WANT:
             self._leave_out(pair)
+        elif pair.target is not None:
+            self._backends.untried(pair.target)
         how = "could not be tried" if number in OWN_WANT else "refused"
         self._backend_failed(pair, counters.ERROR_BACKEND_REFUSED, f"{how}: {os.strerror(number)}")
 
@@ -486,6 +488,8 @@ class Pairs:
     def _end(self, pair: Pair, last_words: bytes = b"") -> None:
         """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
         pair.over = True
+        if not pair.connected and pair.target is not None:
+            self._backends.untried(pair.target)
         for table in (self._waiting, self._connecting, self._watched):
             table.pop(pair, None)
         if pair.backend is not None:

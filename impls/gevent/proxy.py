@@ -191,6 +191,7 @@ class _Pair:
                 unconnected = self._common.open_backend(address, self)
             except TimeoutError:
                 self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+                self._common.backends.untried(address)
                 self._send_last(GATEWAY_TIMEOUT)
                 return
             except OSError as error:
@@ -245,7 +246,9 @@ class _Pair:
             is_own = not is_connected and error.errno in OWN_WANT
             how = "could not be tried" if is_own else "refused"
             self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror}")
-            if not (is_connected or is_own):
+            if is_own:
+                self._common.backends.untried(address)
+            elif not is_connected:
                 self._common.backends.failed(address)
             return None
         if self._debug:

@@ -185,6 +185,7 @@ class _Pair:
                 unconnected = await self._common.open_backend(address, self)
             except trio.TooSlowError:
                 self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
+                self._common.backends.untried(address)
                 await self._send_last(GATEWAY_TIMEOUT)
                 return
             except OSError as error:
@@ -238,11 +239,7 @@ class _Pair:
                     self._common.backends.accepted(address)
                 sent = await self._send_first(backend, request)
             except OSError as error:
-                is_own = not is_connected and error.errno in OWN_WANT
-                how = "could not be tried" if is_own else "refused"
-                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror or error}")
-                if not (is_connected or is_own):
-                    self._common.backends.failed(address)
+                self._connect_failed(error, is_connected=is_connected)
                 return None
             if self._debug:
                 self._log.wrote(backend.fileno(), sent)
@@ -263,6 +260,17 @@ class _Pair:
         if self._owes and self._framing.between:
             return GATEWAY_TIMEOUT
         return b""
+
+    def _connect_failed(self, error: OSError, *, is_connected: bool) -> None:
+        """Take it that a backend refused, or that it could not be tried for want of something here."""
+        backends = self._common.backends
+        is_own = not is_connected and error.errno in OWN_WANT
+        how = "could not be tried" if is_own else "refused"
+        self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror or error}")
+        if is_own:
+            backends.untried(self._address)
+        elif not is_connected:
+            backends.failed(self._address)
 
     async def _send_first(self, backend: trio.socket.SocketType, request: bytes) -> int:
         """Send what there is of the request; a backend that has answered and gone by now has taken all of it.

@@ -361,7 +361,9 @@ class _Exchange(Client, asyncio.Protocol):
 
     def _refused(self, address: Address, error: Exception) -> None:
         is_own = isinstance(error, OSError) and error.errno in OWN_WANT
-        if not is_own:
+        if is_own:
+            self._relay.backends.untried(address)
+        else:
             self._relay.backends.failed(address)
         if not self._over:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -385,6 +387,7 @@ class _Exchange(Client, asyncio.Protocol):
 
     def wait_timed_out(self) -> None:
         """Give up for want of a descriptor."""
+        self._relay.backends.untried(self._address)
         if self._connecting is not None:
             self._connecting.cancel()
         if not self._over:
