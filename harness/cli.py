@@ -439,7 +439,8 @@ def soak_command(
     """Make very many short connections to each implementation, and tell whether its memory or descriptors grow.
 
     Exit status: 0; 1 when a worker has more of either after the first tenth of the connections, beyond noise, or one
-    failed or was broken off; 2 for bad input.
+    failed, gave no reply in three slices in a row, or was broken off; 2 for bad input; 130 after Ctrl-C or SIGTERM,
+    with what was measured.
     """
     request = soaks.Request(
         implementations=find(impls, externals),
@@ -451,4 +452,5 @@ def soak_command(
         testbed=testbed,
         cpus=cpus,
     )
-    return 0 if soaks.soak(request, OUTPUT, PROGRESS) else EXIT_FAILED
+    outcome = soaks.soak(request, OUTPUT, PROGRESS)
+    return {"stood": 0, "failed": EXIT_FAILED, "interrupted": EXIT_INTERRUPTED}[outcome]

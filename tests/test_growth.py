@@ -1,6 +1,7 @@
 """What counts as growth of a worker: not the first tenth, not noise, not one step of an allocator."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,13 @@ def test_one_descriptor_more_is_growth() -> None:
     found = growth(kept, CONNECTIONS)
     assert found.descriptors == 1
     assert found.grows
+
+
+def test_a_descriptor_that_is_lost_is_not_hidden_by_one_that_was_open_at_the_first_tenth() -> None:
+    kept = [replace(one, descriptors=7 if one.connections < 500_000 else 8) for one in samples()]
+    first = next(number for number, one in enumerate(kept) if one.connections * 10 >= CONNECTIONS)
+    kept[first] = replace(kept[first], descriptors=9)
+    assert growth(kept, CONNECTIONS).descriptors == 1
 
 
 def test_descriptors_of_the_first_tenth_are_none() -> None:

@@ -1,14 +1,19 @@
 """The soak command on running servers: what grows is found, and what does not is told so."""
 
+import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from rich.console import Console
 
+from harness import measure, processes
 from harness.registry import ROOT, Implementation, find
 from harness.schema import Workload
 from harness.soak import Request, soak
@@ -28,7 +33,7 @@ def soaked(
         implementations=[implementation], workload=workload, connections=connections, workers=1, concurrency=20,
         budget_s=budget_s, testbed="loopback", cpus=Cpus(),
     )  # fmt: skip
-    kept = soak(request, Console(file=output, width=120), progress)
+    kept = soak(request, Console(file=output, width=120), progress) == "stood"
     return kept, " ".join(output.getvalue().split())
 
 
@@ -69,6 +74,52 @@ def test_a_server_that_keeps_a_descriptor_now_and_then_grows(planted: Implementa
 def test_a_server_whose_worker_ends_is_not_well(planted: Implementation) -> None:
     kept, _ = soaked(planted, "short")
     assert not kept
+
+
+def test_a_server_without_the_workers_asked_for_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    [fake] = find("none", [f"lonely={shlex.join([sys.executable, '-m', 'tests.fakes.one_worker'])}"])
+    request = Request(
+        implementations=[fake], workload="short", connections=CONNECTIONS, workers=2, concurrency=20,
+        budget_s=60.0, testbed="loopback", cpus=Cpus(),
+    )  # fmt: skip
+    progress = StringIO()
+    assert soak(request, Console(file=StringIO()), Console(file=progress, width=200)) == "failed"
+    assert "lonely: 1 child processes, where 2 workers were asked for" in progress.getvalue()
+
+
+@pytest.mark.parametrize("planted", ["hangs"], indirect=True)
+def test_a_server_that_hangs_ends_after_three_slices_with_the_reason(
+    planted: Implementation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "REPLY_TIMEOUT_S", 0.5)
+    kept, text = soaked(planted, "short", budget_s=600.0, connections=10**9)
+    assert not kept
+    assert "FAILED: hangs gave no reply in 3 slices in a row" in text
+    assert "its last lines" in text
+
+
+def test_an_interrupt_shows_what_was_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness", "soak", "--impls", "epoll_raw,uvloop", "--testbed", "loopback"]
+    command += ["--connections", "100000000", "--concurrency", "20"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert processes.wait_until(lambda: "worker 0 cpu" in said(tmp_path), 60)
+            running.send_signal(signal.SIGINT)
+            told, _ = running.communicate(timeout=50)
+        finally:
+            running.kill()
+    assert running.returncode == 130, told
+    assert "SHORT on epoll_raw: " in told
+    assert "BROKEN OFF after" in told
+    assert "uvloop" not in told
+    assert not list(tmp_path.iterdir())
+
+
+def said(folder: Path) -> str:
+    """Return what servers have printed: statistics from their first second on."""
+    return "".join(path.read_text() for path in folder.glob("*/epoll_raw.err"))
 
 
 def test_what_takes_too_long_is_broken_off() -> None:

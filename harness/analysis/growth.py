@@ -36,11 +36,11 @@ class Growth:
     """What one worker's samples tell."""
 
     tenths: list[Sample]
-    """The last sample of each tenth of the connections."""
+    """The first sample after each tenth of the connections."""
     slope: Estimate
     """Bytes of memory per thousand connections after the first tenth; no claim from few samples."""
     descriptors: int
-    """How many more there were in the end than after the first tenth."""
+    """How many more there were in the end than when there were fewest after the first tenth."""
     grown_bytes: float
     """What the slope comes to over all connections after the first tenth."""
 
@@ -70,7 +70,9 @@ def growth(samples: Sequence[Sample], connections: int) -> Growth:
     )
     slope = Estimate(float(found.slope), float(found.low_slope), float(found.high_slope))
     span = (later[-1].connections - later[0].connections) / _THOUSAND
-    return Growth(tenths, slope, max(0, later[-1].descriptors - later[0].descriptors), float(found.slope) * span)
+    return Growth(
+        tenths, slope, later[-1].descriptors - min(sample.descriptors for sample in later), float(found.slope) * span
+    )
 
 
 def _tenths(samples: Sequence[Sample], connections: int) -> list[Sample]:

@@ -12,12 +12,12 @@ LEGEND = (
     "resident is all that it has in memory, programs and libraries too. The slope is the median of those between any "
     "two samples after the first tenth of the connections (Theil and Sen), with its 95 % interval. It counts as growth "
     f"when the interval lies above 0 and it comes to more than {STEP_BYTES // 1024} KiB, an allocator's step, in all; "
-    "a descriptor more than after the first tenth always does."
+    "a descriptor more in the end than there were at some time after the first tenth always does."
 )
 _MB = 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Soaked:
     """What came of one server."""
 
@@ -29,12 +29,15 @@ class Soaked:
     errors: int
     lasted_s: float
     workers: Sequence[Growth]
+    failure: str = ""
+    """What ended it early, where it was the server, the generator or the machine."""
+    interrupted: bool = False
 
     @property
     def stood(self) -> bool:
         """Whether all was done, without an error, and nothing grew."""
-        whole = self.done >= self.wanted and not self.errors
-        return whole and all(one.told and not one.grows for one in self.workers)
+        whole = self.done >= self.wanted and not (self.errors or self.failure or self.interrupted)
+        return whole and bool(self.workers) and all(one.told and not one.grows for one in self.workers)
 
 
 def render(soaked: Soaked) -> str:
@@ -42,6 +45,8 @@ def render(soaked: Soaked) -> str:
     parts = [_title(soaked)]
     for number, worker in enumerate(soaked.workers):
         parts += [_table(worker), figures.wrap(_sentence(soaked, number, worker), WIDTH, "  ", "    ")]
+    if soaked.failure:
+        parts.append(figures.wrap(f"FAILED: {figures.printable(soaked.failure)}", WIDTH, "  ", "    "))
     return "\n\n".join([*parts, ""])
 
 
