@@ -34,6 +34,8 @@ class Listeners:
         """Something was wanting, and no connection was accepted since."""
         self.is_paused = False
         """They are out of the set; ``adjust`` has to be called each turn."""
+        self.when_paused: Callable[[], None] = lambda: None
+        """Called when that has become so."""
         self.accepts: dict[int, Accept] = {fd: self._acceptor(listener) for fd, listener in self._sockets.items()}
         """By the listener's descriptor; empty when all were closed."""
         for fd in self.accepts:
@@ -79,6 +81,7 @@ class Listeners:
 
     def _pause(self) -> None:
         self.is_paused = True
+        self.when_paused()
         for fd in self.accepts:
             self._epoll.unregister(fd)
 

@@ -35,10 +35,9 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     accepts, handlers = listeners.accepts, rare.handlers
     accepted_s, moved_s, most = rare.accepted_s, rare.moved_s, worker.max_connections
     poll, register, read, write, readable = epoll.poll, epoll.register, os.read, os.write, select.EPOLLIN
-    now_s = monotonic()
 
     while True:
-        events = poll(rare.wait_s(now_s), MAX_EVENTS)
+        events = poll(rare.wait_s, MAX_EVENTS)
         now_s = monotonic()
         unanswered = []
         for fd, _ in events:
@@ -48,6 +47,8 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
                     os.set_blocking(new, False)
                     register(new, readable)
                     accepted_s[new] = now_s
+                if len(accepted_s) >= most:
+                    rare.is_due = True
                 continue
             if fd in handlers:
                 handlers[fd]()
@@ -85,5 +86,5 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
             counters.record_poll(row, len(events))
         if rare.is_stopping:
             rare.end_answered(unanswered)
-        if (now_s >= rare.tend_at_s or listeners.is_paused or len(accepted_s) >= most) and rare.tend(now_s):
+        if rare.is_due and rare.tend():
             return

@@ -59,15 +59,15 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     asking, connecting, answering, backend_of = usual.asking, usual.connecting, usual.answering, usual.backend_of
     poll, register, read, write, close = epoll.poll, epoll.register, os.read, os.write, os.close
     read_now, write_now, reset = no_wait.reader(RELAY_SIZE), no_wait.writer(), sockets.reset
-    orders_fd = worker.orders.fileno()
+    orders_fd, alarm_fd = worker.orders.fileno(), looks.alarm.fd
     readable, writable, broken = select.EPOLLIN, select.EPOLLOUT, _BROKEN
     moved_s, most, on_trial = pairs.moved_s, worker.max_connections, backends.on_trial
-    next_tick_s, now_s = 0.0, monotonic()
+    next_tick_s = 0.0
 
     while True:
         wait_s = pairs.wait_s
         if wait_s < 0:
-            wait_s = TICK_S if connecting or answering else limits.wait_s(now_s)
+            wait_s = TICK_S if connecting or answering else limits.wait_s
         events = poll(wait_s, MAX_EVENTS)
         now_s = monotonic()
         pairs.begin_turn(now_s)
@@ -144,6 +144,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
                 pairs.handle(sides[fd], event)
             elif fd == orders_fd:
                 limits.obey()
+            elif fd == alarm_fd:
+                looks.alarm.clear()
 
         completed = 0
         for backend, reply, event in replies:

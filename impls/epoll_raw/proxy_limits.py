@@ -24,13 +24,13 @@ class ProxyLimits:
         self._looks = looks
         self.is_stopping = False
         self._has_begun_to_stop = False
-        epoll.register(worker.orders.fileno(), select.EPOLLIN)
+        for fd in (worker.orders.fileno(), looks.alarm.fd):
+            epoll.register(fd, select.EPOLLIN)
 
-    def wait_s(self, now_s: float) -> float:
-        """How long the poll may wait for the limits' sake; less than 0 for without end."""
-        if self._listeners.rests:
-            return REST_S
-        return max(0.0, self._looks.next_s - now_s) if self._usual.asking or self._pairs.sides else -1.0
+    @property
+    def wait_s(self) -> float:
+        """How long the poll may wait for the limits' sake: without end, but for want of descriptors."""
+        return REST_S if self._listeners.rests else -1.0
 
     def end_idle(self, now_s: float) -> None:
         """Close connections on which nothing has moved for too long."""

@@ -1,6 +1,5 @@
 """What a connection in server mode needs seldom, out of the way of the loops."""
 
-import math
 import os
 import select
 import socket
@@ -20,8 +19,8 @@ from impls.worker import Worker
 class Rare:
     """Each method does one rare thing; ``handlers`` are for descriptors that are to be treated unlike the others.
 
-    The loop keeps ``accepted_s`` and ``moved_s``. It calls ``tend`` at the end of a turn when one of them holds:
-    ``tend_at_s`` has come, accepting is paused, there are ``max_connections``.
+    The loop keeps ``accepted_s`` and ``moved_s``, and calls ``tend`` at the end of a turn when ``is_due``. So a turn in
+    which nothing is due costs it no more than that look.
     """
 
     def __init__(self, worker: Worker, epoll: select.epoll, listeners: Listeners) -> None:
@@ -37,26 +36,36 @@ class Rare:
         """Those whose client does not take its reply, and how many bytes were left of it at the last look."""
         self._lingering: dict[int, float] = {}
         """Descriptor to deadline, the earliest first."""
-        self.handlers: dict[int, Callable[[], None]] = {worker.orders.fileno(): self._obey}
+        self.handlers: dict[int, Callable[[], None]] = {
+            worker.orders.fileno(): self._obey,
+            self._looks.alarm.fd: self._take_alarm,
+        }
         """By descriptor, what is to be done at its next event."""
         self._tables: tuple[dict[int, Any], ...] = (
             self.accepted_s, self.moved_s, self.handlers, self._lingering, self._untaken
         )  # fmt: skip
         self.is_stopping = False
         self._has_begun_to_stop = False
-        self.tend_at_s = 0.0
-        epoll.register(worker.orders.fileno(), select.EPOLLIN)
+        self.is_due = True
+        """``tend`` has something to do. The loop sets it when there are ``max_connections``."""
+        self.wait_s = -1.0
+        """How long the poll may wait: without end, but for connections that linger and for want of descriptors."""
+        listeners.when_paused = self._make_due
+        for fd in self.handlers:
+            epoll.register(fd, select.EPOLLIN)
 
-    def wait_s(self, now_s: float) -> float:
-        """How long the poll may wait; less than 0 for without end."""
-        if self._lingering or self._listeners.rests:
-            return REST_S
-        return max(0.0, self._looks.next_s - now_s) if self.accepted_s else -1.0
+    def _make_due(self) -> None:
+        self.is_due = True
+
+    def _take_alarm(self) -> None:
+        self._looks.alarm.clear()
+        self.is_due = True
 
     # What a turn ends with
 
-    def tend(self, now_s: float) -> bool:
+    def tend(self) -> bool:
         """Do what time or want of room makes due; tell whether the worker has stopped."""
+        now_s = time.monotonic()
         if now_s >= self._looks.next_s:
             self._end_idle(now_s)
         while self._lingering and now_s >= next(iter(self._lingering.values())):
@@ -64,8 +73,8 @@ class Rare:
         if self.is_stopping:
             self._stop(now_s)
         self._listeners.adjust(self._worker.max_connections - len(self.accepted_s), now_s)
-        each_turn = self.is_stopping or self._lingering
-        self.tend_at_s = -math.inf if each_turn else self._looks.next_s
+        self.is_due = self.is_stopping or bool(self._lingering) or self._listeners.is_paused
+        self.wait_s = REST_S if self._lingering or self._listeners.rests else -1.0
         return self.is_stopping and not self.accepted_s and not self._listeners.accepts
 
     def _end_idle(self, now_s: float) -> None:
@@ -88,8 +97,7 @@ class Rare:
     def _obey(self) -> None:
         if self._worker.orders.obey():
             self._epoll.unregister(self._worker.orders.fileno())
-            self.is_stopping = True
-            self.tend_at_s = -math.inf
+            self.is_stopping = self.is_due = True
 
     def _stop(self, now_s: float) -> None:
         for fd in self._listeners.drain(self._worker.max_connections - len(self.accepted_s)):
@@ -129,7 +137,6 @@ class Rare:
         self.handlers[fd] = lambda: self._send(fd, rest)
         self._untaken[fd] = untaken(fd)
         self._looks.soon(time.monotonic())
-        self.tend_at_s = min(self.tend_at_s, self._looks.next_s)
 
     def _send(self, fd: int, rest: bytes) -> None:
         sent = self._write(fd, rest)
@@ -167,7 +174,7 @@ class Rare:
         self.accepted_s.setdefault(fd, now_s)
         self.moved_s[fd] = now_s
         self._lingering[fd] = now_s + LINGER_S
-        self.tend_at_s = -math.inf
+        self.is_due = True
 
     def _discard(self, fd: int, until_s: float) -> None:
         try:

@@ -55,22 +55,22 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     poll, register, readable = epoll.poll, epoll.register, select.EPOLLIN
     # Neither the read after an event nor the write into an empty buffer can block; the read without one can.
     read_now, read, write, close = no_wait.reader(READ_SIZE), os.read, os.write, os.close
-    now_s = monotonic()
 
     while True:
-        events = poll(rare.wait_s(now_s), MAX_EVENTS)
-        now_s = monotonic()
+        events = poll(rare.wait_s, MAX_EVENTS)
         unread: list[int] = []
         for fd, _ in events:
             if fd in accepts:
                 room = most - len(accepted_s)
                 if lean:
-                    accepted = accepts[fd](min(MAX_EVENTS, room - len(unread)))
-                    unread += accepted
+                    unread += accepts[fd](min(MAX_EVENTS, room - len(unread)))
                 else:
+                    now_s = monotonic()
                     for new in accepts[fd](min(len(events), room)):
                         register(new, readable)
                         accepted_s[new] = now_s
+                    if len(accepted_s) >= most:
+                        rare.is_due = True
             elif fd in handlers:
                 handlers[fd]()
             else:
@@ -82,7 +82,9 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
                 data = read_now(fd) if lean else read(fd, READ_SIZE)
             except BlockingIOError:
                 register(fd, readable)
-                accepted_s[fd] = now_s
+                accepted_s[fd] = monotonic()
+                if len(accepted_s) >= most:
+                    rare.is_due = True
                 continue
             except OSError as error:
                 rare.failed(fd, counters.ERROR_READ, error)
@@ -113,5 +115,5 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
 
         if verbose:
             counters.record_poll(row, len(events))
-        if (now_s >= rare.tend_at_s or listeners.is_paused or len(accepted_s) >= most) and rare.tend(now_s):
+        if rare.is_due and rare.tend():
             return
