@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from impls.addresses import Address
 from impls.epoll_raw.accept import MAX_EVENTS
-from impls.listeners import open_backend_socket
+from impls.listeners import UNSENT_BYTES, open_backend_socket
 
 MAX_SPARE = MAX_EVENTS
 """Sockets kept for later, for each address family: as many as a batch can end and begin."""
@@ -32,7 +32,13 @@ _ZERO = bytes(4)
 # This process has one thread, for which the interpreter's lock need not be released.
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 _connect, _setsockopt, _get_errno = _LIBC.connect, _LIBC.setsockopt, ctypes.get_errno
-_TCP, _QUICKACK = int(socket.IPPROTO_TCP), int(socket.TCP_QUICKACK)
+_TCP, _QUICKACK, _UNSENT = int(socket.IPPROTO_TCP), int(socket.TCP_QUICKACK), int(socket.TCP_NOTSENT_LOWAT)
+_UNSENT_BYTES = struct.pack("i", UNSENT_BYTES)
+
+
+def bound_unsent(fd: int) -> None:
+    """Bound what the kernel holds of what a backend does not take, on a connection that is not a usual one any more."""
+    _setsockopt(fd, _TCP, _UNSENT, _UNSENT_BYTES, len(_UNSENT_BYTES))
 
 
 class Target:
@@ -80,5 +86,7 @@ class BackendSockets:
 
     def _open(self, address: Address) -> int:
         with open_backend_socket(address, lean=False) as backend:
+            # A usual request is smaller than the bound, which would only have each one reported when it is taken.
+            backend.setsockopt(_TCP, _UNSENT, 0)
             self._epoll.register(backend, self._events)
             return backend.detach()

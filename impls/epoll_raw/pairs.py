@@ -30,7 +30,7 @@ from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
 from impls.descriptors import EXHAUSTED, OWN_WANT, Reserve
 from impls.epoll_raw import idle
-from impls.epoll_raw.backend_sockets import Target
+from impls.epoll_raw.backend_sockets import Target, bound_unsent
 from impls.epoll_raw.pair import Pair, Side
 from impls.listeners import open_backend_socket
 from impls.queues import unread, untaken
@@ -148,6 +148,7 @@ class Pairs:
         pair = self.adopt(client).pair
         pair.target, pair.untried = order[0], iter(order[1:])
         pair.requests.feed(request)
+        bound_unsent(backend)
         side = self._join(pair, backend)
         if sent:
             pair.connected = True
