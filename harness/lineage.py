@@ -84,8 +84,9 @@ def end_strays() -> bool:
 def _strays() -> list[int]:
     if not _adopting:
         return []
-    known = {process.pid for process in tuple(_known) if process.returncode is None}
     processes = _all()
+    # After that: what another thread starts meanwhile is known by now, or was not seen.
+    known = {process.pid for process in tuple(_known) if process.returncode is None}
     adopted = {one for one in processes if one.parent == os.getpid() and one.pid not in known}
     for one in adopted:
         if one.ended:
@@ -95,11 +96,14 @@ def _strays() -> list[int]:
 
 
 def _kill(find: Callable[[], Iterable[int]]) -> bool:
-    """Kill until there is nothing left to be found: what is about to be killed may have a child first."""
+    """Kill until there is nothing left to be found: what is about to be killed may have a child first.
+
+    What has become another user's cannot be killed, and counts as left.
+    """
     deadline_s = time.monotonic() + _END_TIMEOUT_S
     while found := list(find()):
         for pid in found:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() >= deadline_s:
             return False

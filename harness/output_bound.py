@@ -6,6 +6,7 @@ runtimes that do not start with it. So a thread looks at the files of all runnin
 
 import os
 import stat
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -58,7 +59,13 @@ def _look_again_and_again() -> None:
         time.sleep(_LOOK_EVERY_S)
         with _lock:
             for server in tuple(_watched):
-                if _look(server):
+                try:
+                    is_over = _look(server)
+                except Exception as error:  # noqa: BLE001  whatever it is, the other servers are still to be looked at
+                    text = f"harness: error: output to {server.stderr_path} is no longer bounded: {error}\n"
+                    sys.stderr.write(text)
+                    is_over = True
+                if is_over:
                     _watched.discard(server)
             if not _watched:
                 _thread = None

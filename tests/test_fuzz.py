@@ -1,10 +1,16 @@
 """The fuzzer is guided by coverage, makes what it finds small, and every target takes its own examples."""
 
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from harness.registry import ROOT
 from tests.faults.test_input_framing import read_in_pieces
+from tests.fuzz import guided
 from tests.fuzz.guided import Target, fuzz
 from tests.fuzz.targets import TARGETS
 
@@ -32,6 +38,30 @@ def test_coverage_leads_to_a_failure_that_chance_does_not_find_and_it_is_made_sm
     assert found.failure == "RuntimeError: found"
     assert found.smallest == b"plan"
     assert not fuzz(PLANTED, seed=1, for_s=60.0, most=found.tried, guided=False).failure
+
+
+def loops(data: bytes) -> None:
+    while b"l" in data:
+        with suppress(Exception):
+            len(data)
+
+
+def test_a_target_that_never_ends_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guided, "LONGEST_RUN_S", 0.05)
+    found = fuzz(Target("loops", loops, [Path(__file__).name], [b"x", b"xxlx"]), seed=1, for_s=60.0)
+    assert found.failure == "TooLong: more than 0.05 s of CPU time"
+    assert found.smallest == b"l"
+    assert found.tried == 2
+
+
+def test_slow_and_fast_targets_get_as_many_inputs() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--for", "3", "--seed", "1", "replies", "addresses"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100).stdout
+    counts = re.findall(r"^\w+ +([\d,]+) inputs .* none failed$", printed, re.MULTILINE)
+    tried = [int(count.replace(",", "")) for count in counts]
+    assert len(tried) == 2
+    assert max(tried) - min(tried) <= 20
+    assert min(tried) > 0
 
 
 @pytest.mark.parametrize("name", TARGETS)
