@@ -6,6 +6,10 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 OF_IMPLEMENTATIONS := $(wildcard impls/*/requirements.txt impls/*/requirements-dev.txt)
 PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 
+# Two makes at once in a fresh checkout would break each other's .venv.
+ALONE := $(shell command -v flock >/dev/null && echo flock Makefile || \
+	echo 'echo "flock (util-linux) is not on the PATH: run one make at a time until .venv is there" >&2;')
+
 .PHONY: compare test lint schema faults fuzz clean
 .DELETE_ON_ERROR:
 
@@ -39,12 +43,21 @@ faults: .venv/installed
 	@test -n "$(PYTHON)" || { echo "percore needs Python 3.11 or newer; none is on the PATH" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) lacks the venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@$(ALONE) $(MAKE) --no-print-directory install-alone
+
+# Who had to wait for another make finds all of it done. flock(1) holds the lock as long as its command lives.
+.PHONY: install-alone
+install-alone:
+	@test -e .venv/installed && test -z "$$(find $(PINNED) -newer .venv/installed)" || $(MAKE) --no-print-directory install
+
+.PHONY: install
+install:
 	@echo "Installing into .venv, once; this takes about half a minute"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
 		$(foreach file,$(OF_IMPLEMENTATIONS),--requirement $(file)) \
 		--config-settings editable_mode=compat --editable '.[dev]'
-	@touch $@
+	@touch .venv/installed
 
 clean:
 	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -257,25 +257,31 @@ def test_nobody_reads_the_output_any_more__the_run_goes_on_and_is_kept(tmp_path:
     assert not summary_of(folder)["interrupted"]
 
 
+def checkout(folder: Path, pip: str) -> tuple[list[str], dict[str, str]]:
+    """Make a fresh checkout's beginning, and return what installs there, with something in pip's place."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    fakes = folder / "fakes"
+    fakes.mkdir()
+    (fakes / "pip.py").write_text(pip)
+    python = fakes / "python"
+    python.write_text(f'#!/bin/sh\n[ "$2" = venv ] && set -- "$@" --without-pip\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    command = ["make", "-C", str(folder), f"PYTHON={python}", ".venv/installed"]
+    return command, {**os.environ, "PYTHONPATH": str(fakes)}
+
+
 def test_make_is_interrupted_while_it_installs__the_next_one_begins_anew(tmp_path: Path) -> None:
     """What takes pip's place is interrupted the first time, with half of its work done."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
     venv = tmp_path / ".venv"
-    fakes = tmp_path / "fakes"
-    fakes.mkdir()
-    (fakes / "pip.py").write_text(
+    command, environment = checkout(
+        tmp_path,
         "import pathlib, signal, sys\n"
         "half, again = (pathlib.Path(sys.prefix, name) for name in ('half-done', '../again'))\n"
         "assert not half.exists()\n"
         "half.touch()\n"
-        "again.exists() or signal.pause()\n"
+        "again.exists() or signal.pause()\n",
     )
-    python = fakes / "python"
-    python.write_text(f'#!/bin/sh\n[ "$2" = venv ] && set -- "$@" --without-pip\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    command = ["make", "-C", str(tmp_path), f"PYTHON={python}", ".venv/installed"]
-    environment = {**os.environ, "PYTHONPATH": str(fakes)}
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, start_new_session=True) as first:
         try:
             assert processes.wait_until((venv / "half-done").exists, BEGINS_WITHIN_S)
@@ -290,6 +296,42 @@ def test_make_is_interrupted_while_it_installs__the_next_one_begins_anew(tmp_pat
     )
     assert second.returncode == 0, second.stderr
     assert (venv / "installed").exists()
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="without flock (util-linux) make says to run one at a time")
+def test_two_makes_at_once_in_a_fresh_checkout__one_installs_and_the_other_waits_for_it(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command, environment = checkout(
+        tmp_path,
+        "import pathlib, sys, time\n"
+        "runs, go = (pathlib.Path(sys.prefix, '..', name) for name in ('runs', 'go'))\n"
+        "runs.open('a').write('x')\n"
+        "end_s = time.monotonic() + 100\n"
+        "while not go.exists() and time.monotonic() < end_s: time.sleep(0.01)\n",
+    )
+
+    def make() -> "subprocess.Popen[str]":
+        return subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, start_new_session=True)
+
+    def waits_or_installs(second: "subprocess.Popen[str]") -> bool:
+        return runs.read_text() == "xx" or any(
+            "flock" in command_line(child.pid).decode() for child in psutil.Process(second.pid).children()
+        )
+
+    with make() as first, make_after(make, runs.exists) as second:
+        try:
+            assert processes.wait_until(lambda: waits_or_installs(second), BEGINS_WITHIN_S)
+        finally:
+            (tmp_path / "go").touch()
+        said = [one.communicate(timeout=ENDS_WITHIN_S) for one in (first, second)]
+        assert (first.returncode, second.returncode) == (0, 0), said
+    assert runs.read_text() == "x"
+    assert (tmp_path / ".venv" / "installed").exists()
+
+
+def make_after(make: Callable[[], "subprocess.Popen[str]"], begun: Callable[[], bool]) -> "subprocess.Popen[str]":
+    assert processes.wait_until(begun, BEGINS_WITHIN_S)
+    return make()
 
 
 def assert_kept(folder: Path) -> None:
