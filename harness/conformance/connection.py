@@ -177,6 +177,10 @@ class Connection:
 
         return processes.wait_until(taken, timeout_s, every_s=_LOOK_EVERY_S)
 
+    def wait_accepted(self, timeout_s: float) -> bool:
+        """Wait until a process has the other end open."""
+        return processes.wait_until(lambda: not self.is_left(), timeout_s, every_s=_LOOK_EVERY_S)
+
     def is_left(self) -> bool:
         """Tell whether no process has the other end open any more; what is left of it then is the kernel's alone."""
         other_end = sock_diag.find(self.remote, self.local)
