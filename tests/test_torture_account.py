@@ -22,6 +22,7 @@ BAD_GATEWAY = b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nbad"
 TIMEOUT = BAD_GATEWAY.replace(b"502", b"504")
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345"
 BACKENDS = 2
+SILENT = Script(request_bytes=1, reply_bytes=5, act="fall silent")
 
 
 def exchange(way: str = "proxy", **known: object) -> Exchange:
@@ -64,6 +65,7 @@ def test_a_whole_reply_is_complete_whatever_else_was_done(over: Exchange) -> Non
         (exchange(end="end", own_reply=TIMEOUT, cut="silent", cut_after=0), "its backend fell silent"),
         (exchange(end="end", own_reply=BAD_GATEWAY, cut="died", cut_after=40), "its backend died"),
         (exchange(end="reset", received=7, cut="died", cut_after=40), "its backend died"),
+        (exchange(end="end", own_reply=TIMEOUT, cut="died", cut_after=40, script=SILENT), "its backend died"),
         (
             exchange("proxy-keepalive", end="end", carrier=Carrier(("127.0.0.1", 1), backend_died=True)),
             "its backend died between two exchanges",

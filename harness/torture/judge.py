@@ -99,8 +99,11 @@ def _judge_cut(exchange: Exchange) -> Verdict:
         "died": "its backend died",
     }[exchange.cut or "died"]
     if exchange.own_reply:
-        wanted = b"504" if exchange.cut == "silent" else b"502"
-        right = own_status(exchange.own_reply) == wanted and (exchange.cut == "died" or not exchange.cut_after)
+        # One that died when it had been silent for long may have got its client either.
+        wanted = {b"504"} if exchange.cut == "silent" else {b"502"}
+        if exchange.cut == "died" and exchange.script.act == "fall silent":
+            wanted.add(b"504")
+        right = own_status(exchange.own_reply) in wanted and (exchange.cut == "died" or not exchange.cut_after)
     else:
         # What is sent when a backend dies may be lost with it, and so may the status of the reply that it owes.
         right = exchange.cut == "died" or (0 < exchange.cut_after == exchange.received)

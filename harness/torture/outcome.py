@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from harness.torture.ledger import Ledger
 
-MEMORY_BOUND_BYTES = 2 * 1024 * 1024
+MEMORY_BOUND_BYTES = 4 * 1024 * 1024
 """How much more memory a process may have allocated in the end, than when it was quiet before."""
 
 
