@@ -89,7 +89,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["diff", VERSION_1, VERSION_1, "--fail-if-slower", "much"], "'much' is not a share from 0.1% to 1000%"),
         (["torture"], "torture: one program at a time; give --impl NAME or --external NAME='COMMAND'"),
         (["torture", "--impl", "epoll_raw,trio"], "torture: one program at a time"),
-        (["torture", "--impl", "nosuch"], "--impls 'nosuch': unknown; there are epoll_raw"),
+        (["torture", "--impl", "nosuch"], "--impl 'nosuch': unknown; there are epoll_raw"),
         (["torture", "--impl", "trio", "--for", "1s"], "'1s' is not a time from 2s to 86400s"),
         (["soak", "--connections", "0"], "'0' is not a number from 1 to 1000000000"),
         (["soak", "--workload", "some"], "'some' is not one of"),

@@ -82,7 +82,7 @@ class LatencyHistogram:
             if found != (1, LONGEST_NS, DIGITS):
                 raise ValueError(f"range and digits are {found}, not {(1, LONGEST_NS, DIGITS)}")
             decoded = cls(HdrHistogram(*found, hdr_payload=payload))
-        except (HdrCookieException, HdrLengthException, zlib.error, IndexError, OverflowError) as error:
+        except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error, IndexError, OverflowError) as error:
             raise ValueError(f"not an HdrHistogram: {error or 'another kind of data'}") from None
         if decoded.counts.max() > _LARGEST_COUNT:
             raise ValueError(f"not an HdrHistogram of ours: a count is above {_LARGEST_COUNT}")

