@@ -346,6 +346,9 @@ class _Pair:
             self._row[counters.REQUESTS] += completed
             self._requests.answered(completed)
             if completed and not self._keepalive:
+                # Now, and not when it is sent: other tasks may run until this exchange's have ended.
+                self._delivering = True
+                self._moved()
                 return data
             self._scope.deadline = math.inf
             try:

@@ -263,3 +263,23 @@ def test_a_backend_takes_no_more_of_a_request__the_client_gets_504_after_the_rep
                 client.send(block, socket.MSG_DONTWAIT)
         assert client.recv(4096).split()[1] == b"504"
         assert processes.wait_until(lambda: up.count("backend_timeout") == 1, TIMEOUT_S)
+
+
+def test_replies_take_longer_than_the_idle_time__none_is_lost(impl: Implementation, tmp_path: Path) -> None:
+    slow = threading.Event()
+
+    def answer_late(connection: socket.socket) -> None:
+        if connection.recv(4096):
+            slow.wait(0.5)  # it is never set
+            connection.sendall(REPLY)
+
+    with (
+        serving(answer_late) as backend,
+        proxy(impl, ["--idle-timeout", "0.3"], [ports.join(*backend)], LONG_S, tmp_path) as up,
+    ):
+        for _ in range(3):
+            with ExitStack() as stack:
+                clients = [stack.enter_context(up.connect()) for _ in range(40)]
+                for client in clients:
+                    client.sendall(REQUEST)
+                assert [reply_to(client) for client in clients] == [REPLY] * len(clients)
