@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from harness import processes
 from harness.registry import ROOT
+from tests.left_running import left_running
 
 HARNESS = [str(Path(sys.executable).with_name("harness"))]
 BEGINS_WITHIN_S, ENDS_WITHIN_S = 60.0, 60.0
@@ -195,15 +195,3 @@ def test_an_interrupt_while_conformance_is_checked_leaves_nothing_running(tmp_pa
 def slices_of(folder: Path) -> list[dict[str, Any]]:
     """Return the slices of a run as its file has them."""
     return [json.loads(line) for line in (folder / "slices.jsonl").read_text().splitlines()]
-
-
-def left_running(directory: Path) -> list[int]:
-    """Find servers by the folder that their command line names."""
-    return [pid for pid in psutil.pids() if str(directory).encode() in command_line(pid)]
-
-
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""

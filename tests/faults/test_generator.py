@@ -19,6 +19,7 @@ from harness.schema import Slice, Workload
 from harness.snapshot import BackendEnded
 from harness.testbed import open_testbed
 from tests import runs
+from tests.left_running import command_line, left_running
 
 SLICE_S = 0.1
 GRACE_S = 1.0
@@ -49,13 +50,6 @@ def talk_nonsense_in_a_frame(pid: int) -> None:
 def started(parent: int, what: str) -> list[int]:
     """Find children of a process by their command line."""
     return [pid for pid in processes.children(parent) if what in command_line(pid)]
-
-
-def command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +91,7 @@ def run_with(fault: Fault, what: str, directory: Path, workload: Workload = "sho
 
 def left(directory: Path) -> list[int]:
     """Find servers by their log file, and what makes the load."""
-    return [pid for pid in psutil.pids() if str(directory) in command_line(pid)] + started(os.getpid(), "loadgen")
+    return left_running(directory) + started(os.getpid(), "loadgen")
 
 
 def test_a_generator_is_killed__the_run_ends_within_a_slice_and_names_it(tmp_path: Path) -> None:

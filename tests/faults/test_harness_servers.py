@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness import block, measure, output_bound
@@ -18,6 +17,7 @@ from harness.registry import ROOT, Implementation, find
 from harness.results import StoredRun
 from harness.schema import NOT_STARTED, SERVER_ENDED, WORKER_ENDED, CellSummary
 from tests import runs
+from tests.left_running import left_running
 
 FAULTY = Path(__file__).parent / "servers" / "faulty.py"
 SLICE_S = 0.1
@@ -26,18 +26,6 @@ SLICE_S = 0.1
 def faulty(fault: str) -> Implementation:
     [found] = find("none", [f"faulty={shlex.join([sys.executable, str(FAULTY), fault])}"])
     return found
-
-
-def left(directory: Path) -> list[int]:
-    """Find processes by the log file on their command line."""
-    return [pid for pid in psutil.pids() if str(directory).encode() in command_line(pid)]
-
-
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +38,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_left(tmp_path: Path) -> Iterator[None]:
     """See that no process is left; what is, is ended."""
     yield
-    remain = left(tmp_path)
+    remain = left_running(tmp_path)
     for pid in remain:
         os.kill(pid, signal.SIGKILL)
     assert not remain
@@ -125,7 +113,7 @@ def test_a_server_forks_away_and_empties_its_environment__it_costs_its_own_figur
     ended = subprocess.run(
         [*command, *options, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
-    assert not left(tmp_path)
+    assert not left_running(tmp_path)
     assert ended.returncode == 1, ended.stderr
     output = " ".join(ended.stdout.split())
     assert "forks_away failed: 0 correct replies and 1 error: 1 server did not start; it ended before" in output

@@ -17,6 +17,7 @@ import pytest
 
 from harness import processes, results
 from harness.registry import ROOT
+from tests.left_running import command_line, left_running
 
 UNCHECKED = [sys.executable, "-m", "tests.unchecked", "compare"]
 OPTIONS = ["--impls", "epoll_raw", "--workloads", "short", "--testbed", "loopback", "--concurrency", "10"]
@@ -43,22 +44,10 @@ def comparing(
             yield running
         finally:
             running.kill()
-            gone = processes.wait_until(lambda: not left(out), GONE_WITHIN_S)
-            for pid in left(out):
+            gone = processes.wait_until(lambda: not left_running(out), GONE_WITHIN_S)
+            for pid in left_running(out):
                 os.kill(pid, signal.SIGKILL)
     assert gone
-
-
-def left(out: Path) -> list[int]:
-    """Find processes by the folder that their command line names."""
-    return [pid for pid in psutil.pids() if str(out).encode() in command_line(pid)]
-
-
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def await_slices(running: "subprocess.Popen[str]", out: Path) -> Path:
@@ -243,7 +232,7 @@ def test_the_terminal_closes__all_is_ended_and_what_was_measured_is_kept(tmp_pat
     finally:
         running.kill()
         running.wait()
-    assert not left(tmp_path)
+    assert not left_running(tmp_path)
     assert_kept(folder)
 
 
@@ -315,7 +304,7 @@ def test_two_makes_at_once_in_a_fresh_checkout__one_installs_and_the_other_waits
 
     def waits_or_installs(second: "subprocess.Popen[str]") -> bool:
         return runs.read_text() == "xx" or any(
-            "flock" in command_line(child.pid).decode() for child in psutil.Process(second.pid).children()
+            "flock" in command_line(child.pid) for child in psutil.Process(second.pid).children()
         )
 
     with make() as first, make_after(make, runs.exists) as second:
