@@ -45,6 +45,13 @@ class Block:
         """Return those that are loaded in a phase."""
         return self.without_idle if phase == "without-idle" else self.contestants
 
+    def only(self) -> Contestant:
+        """Return the server of a block that has one. Raises ServerFailed when it did not start."""
+        for failure in self.failures.values():
+            raise failure
+        [contestant] = self.contestants
+        return contestant
+
     def leave_out(self, name: str) -> None:
         """Let a server take part no more."""
         for several in (self.contestants, self.without_idle):

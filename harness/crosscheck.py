@@ -103,9 +103,7 @@ def _compare(
     servers.testbed.steer(cell)
     with ExitStack() as stack:
         up = stack.enter_context(block.start(servers, cell))
-        if up.failures:
-            raise up.failures[implementation.name]
-        [contestant] = up.contestants
+        contestant = up.only()
         loads = {
             name: LoadSide(
                 cell=cell,

@@ -102,9 +102,7 @@ def _soak(servers: Servers, cell: PlannedCell, request: Request, progress: Conso
     servers.testbed.steer(cell)
     with ExitStack() as stack:
         up = stack.enter_context(block.start(servers, cell))
-        if up.failures:
-            raise up.failures[implementation.name]
-        [contestant] = up.contestants
+        contestant = up.only()
         load = LoadSide(
             cell=cell,
             clients=clients.start(stack, "builtin", cell.generator_cpus, servers.testbed.client),
