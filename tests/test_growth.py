@@ -74,6 +74,13 @@ def test_there_is_a_line_for_each_tenth() -> None:
     )
 
 
+def test_a_descriptor_more_is_growth_however_few_the_samples_are() -> None:
+    *few, last = samples()[:22]
+    found = growth([*few, replace(last, descriptors=8)], CONNECTIONS)
+    assert not found.told
+    assert found.grows
+
+
 def test_few_samples_tell_nothing() -> None:
     found = growth(samples()[:22], CONNECTIONS)
     assert not found.told

@@ -53,7 +53,7 @@ class Growth:
 
     @property
     def told(self) -> bool:
-        """Whether there were samples enough to tell."""
+        """Whether there were samples enough to tell of memory."""
         return self.slope.value is not None
 
 
@@ -61,8 +61,10 @@ def growth(samples: Sequence[Sample], connections: int) -> Growth:
     """Look at the samples of one worker, which are in their order; ``connections`` were planned in all."""
     later = [sample for sample in samples if sample.connections * 10 >= connections]
     tenths = _tenths(samples, connections)
+    # A descriptor is a descriptor, however few the samples are.
+    descriptors = later[-1].descriptors - min(sample.descriptors for sample in later) if later else 0
     if len(later) < FEWEST_SAMPLES:
-        return Growth(tenths, Estimate(), 0, 0.0)
+        return Growth(tenths, Estimate(), descriptors, 0.0)
     found = theilslopes(
         [float(sample.allocated_bytes) for sample in later],
         [sample.connections / _THOUSAND for sample in later],
@@ -70,9 +72,7 @@ def growth(samples: Sequence[Sample], connections: int) -> Growth:
     )
     slope = Estimate(float(found.slope), float(found.low_slope), float(found.high_slope))
     span = (later[-1].connections - later[0].connections) / _THOUSAND
-    return Growth(
-        tenths, slope, later[-1].descriptors - min(sample.descriptors for sample in later), float(found.slope) * span
-    )
+    return Growth(tenths, slope, descriptors, float(found.slope) * span)
 
 
 def _tenths(samples: Sequence[Sample], connections: int) -> list[Sample]:

@@ -78,7 +78,8 @@ def _sentence(soaked: Soaked, number: int, worker: Growth) -> str:
         begin += f"BROKEN OFF after {soaked.done:,} of {soaked.wanted:,}; "
     slope = worker.slope
     if slope.value is None or slope.low is None or slope.high is None:
-        return f"{begin}too few samples to tell."
+        leaks = f"GROWS: {worker.descriptors:+,} descriptors after the first tenth; of memory " if worker.grows else ""
+        return f"{begin}{leaks}too few samples to tell."
     grown = "GROWS" if worker.grows else "does not grow"
     return (
         f"{begin}{grown}: {slope.value:+.1f} bytes per thousand connections ({slope.low:+.1f} to {slope.high:+.1f}), "
