@@ -20,7 +20,7 @@ from harness.conformance.backend import reply_with_length
 from harness.conformance.subject import Subject
 from harness.conformance.worker import expect_workers, status_of
 from harness.registry import ROOT, Implementation, find
-from harness.servers import Server
+from harness.servers import REQUEST, Server
 
 NAME = "nobody"
 WITHIN_S = 5.0
@@ -120,6 +120,8 @@ def test_sighup_comes_when_the_user_may_not_open_the_log_any_more__the_old_file_
         log = folder / "log"
         server = subject.start(["-w", "1", "-k", "-d", "--user", NAME, "-o", str(log)])
         client = subject.connect(server.listen[0])
+        client.send(REQUEST)
+        client.receive_reply()  # a server listens before it has a log
         shutil.chown(log, "root")
         log.chmod(0o600)
         server.send_signal(SIGHUP)

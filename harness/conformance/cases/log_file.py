@@ -91,6 +91,8 @@ def keep_the_old_one(subject: Subject) -> None:
     """Put a folder in its place: the old file stays in use, and that is said."""
     server = subject.start(["-w", "1", "-k", "-d"])
     client = subject.connect(server.listen[0])
+    client.send(REQUEST)
+    client.receive_reply()  # a server listens before it has a log
     old = server.log_path.rename(server.log_path.with_suffix(".old"))
     server.log_path.mkdir()
     length = len(server.stderr_lines())
