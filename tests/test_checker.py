@@ -12,7 +12,7 @@ import pytest
 from harness.conformance import Case, Checker, Verdict, check, checker
 from harness.conformance.subject import Subject
 from harness.conformance.verdict import merge
-from harness.conformance.violation import ContractViolation, RequirementMissing
+from harness.conformance.violation import ContractViolation, RequirementMissing, TooLate
 from harness.errors import BadInput
 from harness.registry import Implementation, find
 
@@ -56,6 +56,23 @@ def test_a_verdict_is_passed_failed_or_skipped(monkeypatch: pytest.MonkeyPatch, 
         "F": ("failed", "F: expected a, got b c"),
         "S": ("skipped", "S: no moon here"),
     }
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, "passed"), (2, "failed")])
+def test_who_is_late_once_is_looked_at_again(
+    times: int, outcome: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tries = []
+
+    def late(_: Subject) -> None:
+        tries.append(time.monotonic())
+        if len(tries) <= times:
+            raise TooLate("an end within 2 s", f"one after {3 * len(tries)} s")
+
+    verdict = verdicts_of(monkeypatch, tmp_path, Case("L", "l", late))["L"]
+    assert verdict.outcome == outcome
+    assert verdict.message == ("L: expected an end within 2 s, got one after 6 s" if outcome == "failed" else "")
+    assert len(tries) == 2
 
 
 def test_a_variant_that_fails_fails_all_and_one_that_is_skipped_leaves_no_pass() -> None:

@@ -10,6 +10,10 @@ class ContractViolation(Exception):  # noqa: N818  it is a finding about the ser
         self.seen = seen
 
 
+class TooLate(ContractViolation):
+    """What is obliged was not there in the time that the contract allows; it may have come later."""
+
+
 class RequirementMissing(Exception):  # noqa: N818  a fact about the machine
     """The machine lacks what the case needs, so there is no verdict; the text says what."""
 

@@ -10,7 +10,7 @@ from harness.conformance.backend import reply_with_length
 from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
 from harness.conformance.connection import PATIENCE_S
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation
+from harness.conformance.violation import ContractViolation, TooLate
 from harness.conformance.worker import expect_workers
 from harness.servers import REQUEST, Server
 
@@ -150,6 +150,6 @@ def _expect_end(server: Server, within_s: float, when: str) -> None:
     left = len(server.process_pids())
     status = server.stop(timeout_s=0)
     if not ended:
-        raise ContractViolation(f"no process {within_s:g} s {when}", f"{left} running")
+        raise TooLate(f"no process {within_s:g} s {when}", f"{left} running")
     if status != 0:
         raise ContractViolation(f"exit status 0 {when}", str(status))

@@ -9,7 +9,7 @@ from harness.conformance.case import WITH_AND_WITHOUT_KEEPALIVE, Section
 from harness.conformance.connection import PATIENCE_S, Connection
 from harness.conformance.reply import Reply
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation, shown
+from harness.conformance.violation import ContractViolation, TooLate, shown
 from harness.servers import REQUEST
 
 SECTION = Section()
@@ -120,9 +120,7 @@ def close_first(subject: Subject) -> None:
         client.receive_to_end("nothing more after the reply")
         delays_s.append(time.monotonic() - replied_s)
     if min(delays_s) > _AT_ONCE_S:
-        raise ContractViolation(
-            f"the end of the stream within {_AT_ONCE_S:g} s of the reply", f"{min(delays_s):.2f} s at best"
-        )
+        raise TooLate(f"the end of the stream within {_AT_ONCE_S:g} s of the reply", f"{min(delays_s):.2f} s at best")
     client.close()
     if _time_wait_table_full():
         return  # the kernel keeps no more of them; that the end came before the client's close is shown above

@@ -7,7 +7,7 @@ import time
 from harness import processes
 from harness.conformance.case import Section
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation
+from harness.conformance.violation import ContractViolation, TooLate
 from harness.servers import REQUEST, Server
 
 SECTION = Section()
@@ -85,9 +85,7 @@ def orphan(subject: Subject) -> None:
     deadline = time.monotonic() + _WITHIN_S
     alive = [pid for pid in workers if not processes.wait_ended(pid, max(0.0, deadline - time.monotonic()))]
     if alive:
-        raise ContractViolation(
-            f"no worker {_WITHIN_S:g} s after its parent was killed", f"{len(alive)} of {len(workers)}"
-        )
+        raise TooLate(f"no worker {_WITHIN_S:g} s after its parent was killed", f"{len(alive)} of {len(workers)}")
 
 
 @SECTION.case("PROC-RESTART", "the addresses can be listened on again at once", server="none")
@@ -119,6 +117,6 @@ def _expect_end(server: Server, number: signal.Signals) -> None:
     status = server.stop(timeout_s=0)
     if not all_ended:
         who = f"{len(left)} running, the parent {'not ' if ended else ''}among them"
-        raise ContractViolation(f"no process {_WITHIN_S:g} s after {number.name}", who)
+        raise TooLate(f"no process {_WITHIN_S:g} s after {number.name}", who)
     if status != 0:
         raise ContractViolation(f"exit status 0 after {number.name}", str(status))

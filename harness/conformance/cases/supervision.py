@@ -11,7 +11,7 @@ from harness import processes
 from harness.conformance.case import Section
 from harness.conformance.connection import Connection
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation, shown
+from harness.conformance.violation import ContractViolation, TooLate, shown
 from harness.conformance.worker import SETTLE_S, client_of, cpus_of, expect_workers
 from harness.servers import REQUEST, Server
 
@@ -46,7 +46,7 @@ def respawn(subject: Subject) -> None:
         return len(new) == 1 and cpus_of(new[0]) == cpus
 
     if not processes.wait_until(replaced, killed_s + _REPLACED_WITHIN_S - time.monotonic()):
-        raise ContractViolation(
+        raise TooLate(
             f"another worker on CPU {' '.join(cpus)} within {_REPLACED_WITHIN_S:g} s of a worker's death",
             f"{len(server.worker_pids())} workers, on {[sorted(cpus_of(pid)) for pid in server.worker_pids()]}",
         )
