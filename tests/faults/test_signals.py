@@ -11,7 +11,7 @@ from harness.conformance.backend import reply_to_the_end
 from harness.conformance.cases.proxy_relay import LARGE, LARGE_TIMEOUT_S
 from harness.conformance.connection import Connection
 from harness.conformance.subject import Subject
-from harness.conformance.worker import client_of, expect_workers
+from harness.conformance.worker import client_of, expect_workers, status_of
 from harness.registry import Implementation
 from harness.servers import REQUEST, Server
 
@@ -44,6 +44,12 @@ def settled(pids: list[int]) -> list[int]:
 
     assert processes.wait_until(unchanged, WITHIN_S, every_s=0.05)
     return counts[-1]
+
+
+def is_pending(server: Server, number: signal.Signals) -> bool:
+    """Tell whether the parent has still to take a signal: until then another one of that number adds nothing."""
+    pending = int(status_of(Path(f"/proc/{server.pid}/status"))["ShdPnd"], 16)
+    return bool(pending >> number - 1 & 1)
 
 
 def test_sigterm_comes_while_many_clients_wait_for_two_busy_workers__each_of_them_is_answered(
@@ -104,6 +110,7 @@ def test_sigint_comes_twice_while_a_worker_is_stopped__all_end_at_once(impl: Imp
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, signal.SIGSTOP)
         server.send_signal(signal.SIGINT)
+        assert processes.wait_until(lambda: not is_pending(server, signal.SIGINT), WITHIN_S)
         assert not server.wait_ended(0.3)
         server.send_signal(signal.SIGINT)
         expect_end(server)
@@ -129,8 +136,9 @@ def test_sigterm_comes_while_a_worker_waits_to_be_replaced__the_server_ends_at_o
         server = subject.start(["-w", "1", *LONG])
         for _ in range(4):  # so that the next pause takes a while
             assert processes.wait_until(lambda: len(server.worker_pids()) == 1, WITHIN_S)
-            os.kill(server.worker_pids()[0], signal.SIGKILL)
-            assert processes.wait_until(lambda: not server.worker_pids(), WITHIN_S)
+            [worker] = server.worker_pids()
+            os.kill(worker, signal.SIGKILL)
+            assert processes.wait_ended(worker, WITHIN_S)
         server.send_signal(signal.SIGTERM)
         expect_end(server)
 
