@@ -71,8 +71,17 @@ def one_beside(server: Server, spared: int, dead: int) -> bool:
     return spared in running and len(running - {spared, dead}) == 1
 
 
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  a count is all that is wanted
+
+
 def all_grew(before: list[int], now: list[int]) -> bool:
     return all(after > earlier for earlier, after in zip(before, now, strict=True))
+
+
+def has_started(server: Server) -> bool:
+    """Tell whether the parent has come to its first line of statistics: what it starts workers with is closed then."""
+    return any(line.startswith("Request/s ") for line in server.stderr_lines())
 
 
 def said(server: Server, text: str) -> bool:
@@ -169,6 +178,7 @@ def test_a_worker_dies_while_its_parent_has_no_file_left__it_is_replaced_when_th
     with Subject(impl, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         [worker] = expect_workers(subject, server, 1)
+        assert processes.wait_until(partial(has_started, server), WITHIN_S)
         limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (highest_descriptor(server.pid) + 1, limits[1]))
         os.kill(worker, signal.SIGKILL)
@@ -184,13 +194,14 @@ def test_workers_die_one_after_another__their_parent_keeps_no_descriptor_of_thei
     with Subject(impl, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         expect_workers(subject, server, 1)
-        before = len(os.listdir(f"/proc/{server.pid}/fd"))  # noqa: PTH208  a count is all that is wanted
+        assert processes.wait_until(partial(has_started, server), WITHIN_S)
+        before = descriptors(server.pid)
         for _ in range(3):
             [worker] = server.worker_pids()
             os.kill(worker, signal.SIGKILL)
             assert processes.wait_until(partial(replaced, server, [worker]), REPLACED_WITHIN_S)
         subject.exchange(server.listen[0])
-        assert len(os.listdir(f"/proc/{server.pid}/fd")) == before  # noqa: PTH208  a count is all that is wanted
+        assert processes.wait_until(lambda: descriptors(server.pid) == before, WITHIN_S)
 
 
 def broken(code: str, first: str = "") -> Implementation:
