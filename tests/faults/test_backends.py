@@ -15,6 +15,7 @@ from harness import ports, processes
 from harness.registry import Implementation
 from harness.servers import REQUEST
 from tests.faults.limited import REPLY, TIMEOUT_S, Running, exchange, file_limit, reply_to, running
+from tests.held_worker import held
 from tests.peers import never, sending_each_time, serving
 
 LONG_S, SHORT_S = 60.0, 0.3
@@ -137,10 +138,10 @@ def test_a_backend_that_accepts_gives_no_reply__it_is_not_left_out(
     def end(connection: socket.socket) -> None:
         connection.recv(4096)
 
-    handler, expected = (end, b"502") if how.startswith("ends") else (never, b"504")
+    handler, expected, within_s = (end, b"502", TIMEOUT_S) if how.startswith("ends") else (never, b"504", 0.2)
     with (
         serving(handler) as backend,
-        proxy(impl, [*flags, "--reply-timeout", "0.2"], [ports.join(*backend)], LONG_S, tmp_path) as up,
+        proxy(impl, [*flags, "--reply-timeout", str(within_s)], [ports.join(*backend)], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(3)] == [expected] * 3
         kind = "backend_broken" if how.startswith("ends") else "backend_timeout"
@@ -279,7 +280,8 @@ def test_replies_take_longer_than_the_idle_time__none_is_lost(impl: Implementati
     ):
         for _ in range(3):
             with ExitStack() as stack:
-                clients = [stack.enter_context(up.connect()) for _ in range(40)]
-                for client in clients:
-                    client.sendall(REQUEST)
+                with held(up.worker):  # so that none is idle between its accept and its request
+                    clients = [stack.enter_context(up.connect()) for _ in range(40)]
+                    for client in clients:
+                        client.sendall(REQUEST)
                 assert [reply_to(client) for client in clients] == [REPLY] * len(clients)
