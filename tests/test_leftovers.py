@@ -19,21 +19,30 @@ ENDS_WITHIN_S = 5.0
 WRAPPED = ["sh", "-c", "sleep 1000 & echo $!; wait"]
 """A wrapper without exec: the kernel ends the shell with the harness, and not the program."""
 HARNESS = f"""
-import signal, subprocess
-from harness import processes
+import signal, subprocess, sys
+from harness import leftovers, processes
+leftovers._MARK = sys.argv[1]
 wrapper = processes.start({WRAPPED!r}, cwd=None, stdout=subprocess.PIPE, stderr=None)
 print(int(wrapper.stdout.readline()), flush=True)
 signal.pause()
 """
 
 
+@pytest.fixture(autouse=True)
+def _mark_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no harness that runs beside this test, another test's perhaps, find what is left here, and end it first."""
+    monkeypatch.setattr(leftovers, "_MARK", f"PERCORE_RUN_{os.getpid()}")
+
+
 @contextmanager
 def a_harness() -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run a harness that has started a program by way of a wrapper; both end."""
-    with subprocess.Popen([sys.executable, "-c", HARNESS], cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
+    command = [sys.executable, "-c", HARNESS, *leftovers.mark()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
         assert harness.stdout is not None
         pid = int(harness.stdout.readline())
         try:
+            assert processes.wait_until(lambda: names([pid]) == ["sleep"], ENDS_WITHIN_S)
             yield harness, pid
         finally:
             harness.kill()
