@@ -29,6 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     os.environ[_MARK] = uuid.uuid4().hex
+    # Containers often set it; thousands of servers are started here, and each would compile itself once more.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)  # after the marks, so that a test's id ends with the implementation
