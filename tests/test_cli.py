@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from harness import __main__
+from harness.registry import ROOT
 from harness.testbed import netns
 
 VERSION_1 = str(Path(__file__).parent / "data" / "run-v1")
@@ -160,3 +162,10 @@ def test_version(harness: Command) -> None:
     status, output, _ = harness("--version")
     assert status == 0
     assert "0.1.0" in output
+
+
+def test_the_command_is_there_at_once() -> None:
+    """What computes figures takes a second to import, and is imported by what computes them."""
+    look = "import sys, harness.cli; print([name for name in ('scipy', 'pyroute2') if name in sys.modules])"
+    looked = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert looked.stdout == "[]\n"

@@ -9,8 +9,6 @@ counts as growth is a slope whose interval lies above 0, and that comes to more 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import theilslopes
-
 from harness.schema import Estimate
 
 STEP_BYTES = 262_144
@@ -65,6 +63,8 @@ def growth(samples: Sequence[Sample], connections: int) -> Growth:
     descriptors = later[-1].descriptors - min(sample.descriptors for sample in later) if later else 0
     if len(later) < FEWEST_SAMPLES:
         return Growth(tenths, Estimate(), descriptors, 0.0)
+    from scipy.stats import theilslopes  # noqa: PLC0415  takes a second, which no other command should wait for
+
     found = theilslopes(
         [float(sample.allocated_bytes) for sample in later],
         [sample.connections / _THOUSAND for sample in later],

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from scipy.stats import binom
-
 from harness.analysis.stats import CONFIDENCE
 from harness.registry import Implementation
 from harness.schema import CellSummary, Estimate, PlannedCell
@@ -37,6 +35,8 @@ class Coverage:
     @property
     def fewest(self) -> int:
         """So many must hold."""
+        from scipy.stats import binom  # noqa: PLC0415  takes a second, which no other command should wait for
+
         return int(binom.ppf(LEAST_LIKELY, self.runs, CONFIDENCE))
 
     @property

@@ -1,6 +1,7 @@
 """Proxy mode: bytes pass unchanged, in both directions."""
 
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
 _STALLED_AFTER_S = 0.5
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(_LARGE_BYTES // 4))
+LARGE = array("I", range(_LARGE_BYTES // 4)).tobytes()
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
 
