@@ -22,6 +22,8 @@ Stream = IO[bytes] | int
 """As in subprocess: a file, a descriptor, or one of its constants."""
 _ENDED = {None, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 """A zombie has ended; its exit status is left for a parent that has not asked yet."""
+_KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
+"""Without its lists (CONFIG_PROC_CHILDREN) all processes of the machine are looked at, which takes milliseconds."""
 
 # PR_SET_PDEATHSIG looks at the thread that forked (launch.py). This one ends when the interpreter does. What it starts
 # may use the CPUs that it may use: else those of whoever starts first, perhaps in ``staying_on``.
@@ -139,11 +141,20 @@ def staying_on(cpus: Collection[int]) -> Iterator[None]:
 
 def children(pid: int) -> list[int]:
     """List the living children of a process."""
+    found = _children(pid)
+    while found != (again := _children(pid)):  # while one ends, another may be passed over (proc_tid_children(5))
+        found = again
+    return sorted(child for child in found if state(child) not in _ENDED)
+
+
+def _children(pid: int) -> list[int]:
     try:
-        found = psutil.Process(pid).children()
-    except psutil.NoSuchProcess:
+        if _KERNEL_LISTS_CHILDREN:
+            lists = Path(f"/proc/{pid}/task").glob("*/children")
+            return [int(child) for each in lists for child in each.read_text().split()]
+        return [child.pid for child in psutil.Process(pid).children()]
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         return []
-    return sorted(child.pid for child in found if state(child.pid) not in _ENDED)
 
 
 def members(session: int) -> list[int]:
