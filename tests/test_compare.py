@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from harness.registry import ROOT
 from tests.left_running import left_running
 
 HARNESS = [str(Path(sys.executable).with_name("harness"))]
+UNCHECKED = [sys.executable, "-m", "tests.unchecked"]
 BEGINS_WITHIN_S, ENDS_WITHIN_S = 60.0, 60.0
 LIMITS = {"server-bound", "client-bound", "backend-bound", "unsaturated", "shared-cpus", "noisy"}
 BROKEN = f"broken={shlex.join([sys.executable, '-m', 'tests.fakes.two_packets'])}"
@@ -42,9 +43,9 @@ class Finished:
 
 
 @contextmanager
-def comparing(out: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+def comparing(out: Path, *options: str, harness: Sequence[str] = HARNESS) -> Iterator["subprocess.Popen[str]"]:
     """Run the command in the project's folder; it is killed at the end if it still runs."""
-    command = [*HARNESS, "compare", "--out", str(out), *options]
+    command = [*harness, "compare", "--out", str(out), *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
@@ -141,7 +142,7 @@ def test_an_interrupt_ends_all_and_what_was_measured_is_kept_and_gone_on_with(
 ) -> None:
     options = ["--impls", "epoll_raw", "--workloads", "short", "--testbed", "loopback", "--budget", "3s"]
     options += ["--blocks", "2"]
-    with comparing(tmp_path, *options) as running:
+    with comparing(tmp_path, *options, harness=UNCHECKED) as running:
 
         def measuring() -> bool:
             return any(len(path.read_text().splitlines()) > 5 for path in tmp_path.glob("*/slices.jsonl"))
