@@ -19,7 +19,11 @@ from impls.worker import Serve
 def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = None) -> NoReturn:
     """Run ``python -m impls.NAME``; ``library`` is what ``--version`` says it stands on."""
     open_missing_streams()
+    # To be interrupted before it listens needs no handler, and leaves no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = flags.parse(sys.argv[1:] if argv is None else argv, name, library)
+    # From here on somebody may be connected, and from the first fork on somebody may end: neither is to be missed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         listeners = open_listeners(options)
         # Open files are for root to raise. The log is opened by who may have to open it anew.
@@ -32,8 +36,6 @@ def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = Non
         sys.exit(2)
     # Whoever started this may have it ignored; then the kernel would keep no word of how a worker has ended (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Blocked before the first fork, so that a worker which ends at once is not missed.
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     say(f"impls.{name}: {_introduction(options)}")
     try:
         Supervisor(f"impls.{name}", serve, options, listeners, log_fd).run()

@@ -5,8 +5,9 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -48,6 +49,31 @@ def answers(address: str) -> bool:
 def expect_end(running: "subprocess.Popen[bytes]") -> None:
     running.send_signal(signal.SIGTERM)
     assert running.wait(ENDS_WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_was_connected_when_a_signal_came_at_the_start_is_answered(number: signal.Signals) -> None:
+    with ports.reserve("127.0.0.1") as address:
+        command = [*REFERENCE.argv, "-w", "1", "-a", address, "-o", "/dev/null"]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+            try:
+                with closing(connected_at_once(address)) as client:
+                    running.send_signal(number)
+                    client.sendall(REQUEST)
+                    assert client.recv(4096).startswith(b"HTTP/1.0 200")
+                assert "Traceback" not in running.communicate(timeout=STARTS_WITHIN_S)[1]
+            finally:
+                running.kill()
+    assert running.returncode == 0
+
+
+def connected_at_once(address: str) -> socket.socket:
+    """Connect as soon as somebody listens, which is before anybody accepts."""
+    until_s = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < until_s:
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(ports.split(address), STARTS_WITHIN_S)
+    raise AssertionError(f"nobody listens on {address}")
 
 
 def test_a_standard_error_that_nobody_reads_delays_no_signal() -> None:
