@@ -2,7 +2,6 @@
 
 import functools
 import secrets
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from rich.console import Console
 from harness import compare as comparison
 from harness import conform as conformance
 from harness import crosscheck as cross
-from harness import plan, selftest, stored
+from harness import leftovers, plan, selftest, stored
 from harness import soak as soaks
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.analysis.stats import FEWEST_ROUNDS
@@ -123,8 +122,9 @@ def _placement(function: Callable[..., int]) -> Callable[..., int]:
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
 def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
     """Check each obligation of CONTRACT.md on running servers; status 1 when one is broken."""
-    with tempfile.TemporaryDirectory(prefix="percore-conform-") as directory:
-        kept = conformance.conform(find(impls, externals), cases, Path(directory), OUTPUT, PROGRESS)
+    leftovers.clear_away(lambda what: show(PROGRESS, f"harness: {what}"))
+    with leftovers.temporary_folder("conform") as directory:
+        kept = conformance.conform(find(impls, externals), cases, directory, OUTPUT, PROGRESS)
     return 0 if kept else EXIT_FAILED
 
 

@@ -5,11 +5,9 @@ each with one process on each client CPU.
 """
 
 import random
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -17,6 +15,7 @@ from harness import block, hosts, measure, plan
 from harness.analysis.crosscheck import BUILTIN, Crosscheck, Turn, sum_up
 from harness.block import Servers
 from harness.errors import BadInput
+from harness.leftovers import temporary_folder
 from harness.loadgen import GeneratorFailed, clients
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.measure import LoadSide
@@ -60,12 +59,12 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
     complete = True
     with (
         hosts.opened(request.testbed, progress, with_backend="proxy" in request.workloads) as testbed,
-        tempfile.TemporaryDirectory(prefix="percore-crosscheck-") as folder,
+        temporary_folder("crosscheck") as folder,
     ):
         for note in testbed.notes:
             show(output, figures.wrap(note, figures.WIDTH))
         for implementation in request.implementations:
-            servers = Servers([implementation], backend, testbed, Path(folder))
+            servers = Servers([implementation], backend, testbed, folder)
             for cell in (hosts.place(request.cpus, one) for one in cells if one.workload in implementation.workloads):
                 try:
                     found = _compare(servers, cell, names, request, progress)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from harness.leftovers import clean_up
+from harness import leftovers
 from harness.report.figures import show
 from harness.schema import Cell, PlannedCell
 from harness.testbed import Choice, Testbed, open_testbed, placement
@@ -17,8 +17,7 @@ from harness.testbed.placement import Cpus
 @contextmanager
 def opened(choice: Choice, progress: Console, *, with_backend: bool) -> Iterator[Testbed]:
     """Open a testbed, after what a dead run has left was cleared away, which is told. Raises BadInput."""
-    for left in clean_up():
-        show(progress, f"harness: ended what a run that died has left: process {left.pid} ({left.command})")
+    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
     with open_testbed(choice, with_backend=with_backend) as testbed:
         yield testbed
 

@@ -16,8 +16,8 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ _PROC = Path("/proc")
 _STATE, _START_TIME = 0, 19
 """Where in /proc/PID/stat, behind the command's name, these stand."""
 _END_TIMEOUT_S = 2.0
+_FOLDERS = "percore-"
+"""What the names of all temporary folders begin with."""
 _OWNER = "owner"
 _PASSES = 10
 """What is about to be killed may have a child first."""
@@ -45,6 +47,14 @@ def mark() -> dict[str, str]:
     return {_MARK: f"{pid}:{_stat(pid)[_START_TIME]}"}
 
 
+def clear_away(tell: Callable[[str], None]) -> None:
+    """End and remove what runs that died have left, and tell what that was, a line each."""
+    for one in clean_up():
+        tell(f"ended what a run that died has left: process {one.pid} ({one.command})")
+    for folder in remove_folders(_FOLDERS):
+        tell(f"removed what a run that died has left: {folder}")
+
+
 def clean_up() -> tuple[Leftover, ...]:
     """End every process that was started by a harness that lives no more, and by no other; tell which.
 
@@ -59,9 +69,19 @@ def clean_up() -> tuple[Leftover, ...]:
     return tuple(ended.values())
 
 
-def new_folder(prefix: str) -> Path:
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Make a folder for as long as this lasts; the next run removes it if this one dies meanwhile. Raises OSError."""
+    folder = new_folder(purpose)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_folder(purpose: str) -> Path:
     """Make a temporary folder that the next run removes if this one dies before ``keep_folder``. Raises OSError."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{purpose}-"))
     try:
         (folder / _OWNER).write_text(f"{_pid_namespace()} {mark()[_MARK]}")
     except OSError:

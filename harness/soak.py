@@ -4,12 +4,10 @@ One server at a time, loaded by the built-in generator in slices; between them n
 are looked at.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
@@ -17,6 +15,7 @@ from rich.console import Console
 from harness import block, hosts, measure, plan, processes
 from harness.analysis.growth import Growth, Sample, growth
 from harness.block import Servers
+from harness.leftovers import temporary_folder
 from harness.loadgen import GeneratorFailed, clients
 from harness.measure import Contestant, LoadSide
 from harness.registry import Implementation, find
@@ -69,7 +68,7 @@ def soak(request: Request, output: Console, progress: Console) -> Outcome:
     outcome: Outcome = "stood"
     with (
         hosts.opened(request.testbed, progress, with_backend=request.workload == "proxy") as testbed,
-        tempfile.TemporaryDirectory(prefix="percore-soak-") as folder,
+        temporary_folder("soak") as folder,
     ):
         for note in testbed.notes:
             show(output, figures.wrap(note, figures.WIDTH))
@@ -77,7 +76,7 @@ def soak(request: Request, output: Console, progress: Console) -> Outcome:
         for implementation in request.implementations:
             if request.workload not in implementation.workloads:
                 continue
-            servers = Servers([implementation], backend, testbed, Path(folder))
+            servers = Servers([implementation], backend, testbed, folder)
             try:
                 soaked = _soak(servers, placed, request, progress)
             except (GeneratorFailed, ServerFailed, BackendEnded, OSError) as failure:

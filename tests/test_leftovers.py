@@ -53,7 +53,7 @@ def a_harness() -> Iterator[tuple[subprocess.Popen[str], int]]:
 FOLDER = """
 import signal
 from harness import leftovers
-folder = leftovers.new_folder("percore-x-")
+folder = leftovers.new_folder("x")
 (folder / "of a run").touch()
 print(folder, flush=True)
 signal.pause()
@@ -62,9 +62,9 @@ signal.pause()
 
 def test_the_folder_of_a_killed_run_is_removed_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    kept = leftovers.new_folder("percore-x-")
+    kept = leftovers.new_folder("x")
     leftovers.keep_folder(kept)
-    own, elsewhere = leftovers.new_folder("percore-x-"), tmp_path / "percore-x-not-a-run"
+    own, elsewhere = leftovers.new_folder("x"), tmp_path / "percore-x-not-a-run"
     elsewhere.mkdir()
     (tmp_path / "percore-x-file").touch()
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -73,11 +73,13 @@ def test_the_folder_of_a_killed_run_is_removed_and_no_other(tmp_path: Path, monk
         try:
             assert harness.stdout is not None
             left = Path(harness.stdout.readline().strip())
-            assert leftovers.remove_folders("percore-x-") == []
+            assert leftovers.remove_folders("percore-") == []
         finally:
             harness.kill()
     assert left.is_dir()
-    assert leftovers.remove_folders("percore-x-") == [left]
+    told: list[str] = []
+    leftovers.clear_away(told.append)
+    assert told == [f"removed what a run that died has left: {left}"]
     assert not left.exists()
     assert kept.is_dir()
     assert own.is_dir()

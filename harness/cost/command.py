@@ -1,7 +1,6 @@
 """The cost command: what one request takes of each server, a table for each workload."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from harness import hosts, plan, results
 from harness.analysis.cost import Cost, Costs
 from harness.cost import counter, tracer
 from harness.cost.measurement import Setting, measure
+from harness.leftovers import temporary_folder
 from harness.registry import Implementation
 from harness.report import cost as report
 from harness.report import figures
@@ -41,14 +41,14 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
     costs: list[Cost] = []
     with (
         hosts.opened(request.testbed, progress, with_backend="proxy" in request.workloads) as testbed,
-        tempfile.TemporaryDirectory(prefix="percore-cost-") as folder,
+        temporary_folder("cost") as folder,
     ):
         for note in testbed.notes:
             show(output, figures.wrap(note, figures.WIDTH))
         for cell in (hosts.place(request.cpus, one) for one in cells):
             workload, of_workload = cell.workload, []
             for implementation in (one for one in request.implementations if cell.workload in one.workloads):
-                setting = Setting(implementation=implementation, cell=cell, testbed=testbed, folder=Path(folder))
+                setting = Setting(implementation=implementation, cell=cell, testbed=testbed, folder=folder)
                 try:
                     with progress.status(f"{implementation.name}, {workload}"):
                         of_workload.append(measure(setting))

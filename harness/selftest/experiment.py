@@ -1,7 +1,6 @@
 """A short run of one cell with planted servers, judged as any run is."""
 
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from harness import plan, results
 from harness.analysis.comparison import compare
 from harness.cell_run import StartClients
+from harness.leftovers import temporary_folder
 from harness.loadgen import clients
 from harness.registry import ROOT, Implementation, find
 from harness.results import RunFolder
@@ -57,8 +57,8 @@ class Experiment:
             conformance_checked=True,
         )
         watch = _Stopwatch()
-        with tempfile.TemporaryDirectory(prefix="percore-selftest-") as directory:
-            with RunFolder.create(Path(directory), planned) as folder:
+        with temporary_folder("selftest") as directory:
+            with RunFolder.create(directory, planned) as folder:
                 by_name = {one.name: one for one in self.implementations}
                 Run(
                     planned, by_name, self.backend, self.testbed, folder, watch, start_clients=self.start_clients

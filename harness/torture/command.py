@@ -38,7 +38,6 @@ _KILLS_APART_S = 1.5
 """A worker that lives for less than a second is taken for one that dies at once."""
 _LAST_EXCHANGES = 8
 _LOOPBACK = "127.0.0.1"
-_FOLDER = "percore-torture-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +60,8 @@ def torture(request: Request, progress: Console) -> Tortured:
     Raises ServerFailed when a server does not start, or not with the workers asked for, and OSError where there is no
     room for the folder.
     """
-    for one in leftovers.clean_up():
-        show(progress, f"harness: ended what a run that died has left: process {one.pid} ({one.command})")
-    for left_folder in leftovers.remove_folders(_FOLDER):
-        show(progress, f"harness: removed what a run that died has left: {left_folder}")
-    folder = leftovers.new_folder(f"{_FOLDER}{request.implementation.name}-")
+    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
+    folder = leftovers.new_folder(f"torture-{request.implementation.name}")
     try:
         with ExitStack() as stack:
             run = _Run(request, folder, stack)

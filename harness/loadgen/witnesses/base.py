@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness import ports, processes
+from harness import leftovers, ports, processes
 from harness.errors import BadInput
 from harness.loadgen.client import Client
 from harness.loadgen.messages import Counted, Job, Outcome
@@ -88,7 +87,7 @@ class Witness(Client):
         """As for any client."""
         super().__init__(cpu, host)
         self._path = ""
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd: int | None = None
         self._job: Job | None = None
@@ -119,7 +118,7 @@ class Witness(Client):
     def start(self) -> None:
         """Get ready to take jobs. Raises BadInput when the program is not installed."""
         self._path = self.find()
-        self._folder = tempfile.TemporaryDirectory(prefix="percore-")
+        self._folder = leftovers.new_folder(self.program)
 
     def stop(self) -> None:
         """End the program, in the middle of a job too."""
@@ -129,7 +128,7 @@ class Witness(Client):
             process.wait()
         self._close_pidfd()
         if self._folder is not None:
-            self._folder.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def prepare(self, job: Job) -> None:
@@ -229,7 +228,7 @@ class Witness(Client):
     def _file(self, name: str) -> Path:
         if self._folder is None:
             raise RuntimeError(f"{self.program} was not started")
-        return Path(self._folder.name, name)
+        return self._folder / name
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
