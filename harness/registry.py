@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAN = "+lean"
 """What follows the name of an implementation that is to be started with ``--lean``."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,9 @@ def _lean(plain: Implementation) -> Implementation:
 def _external(text: str) -> Implementation:
     name, equals, command = text.partition("=")
     if not equals or not is_name(name):
-        raise BadInput(f"--external {text!r}: give NAME='COMMAND', the name in letters, digits, '_', '.' and '-'")
+        raise BadInput(
+            f"--external {text!r}: give NAME='COMMAND', the name of 1 to 100 letters, digits, '_', '.' and '-'"
+        )
     try:
         argv = shlex.split(command)
     except ValueError as error:

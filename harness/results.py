@@ -170,11 +170,10 @@ def load(path: Path) -> StoredRun:
         raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
     plan = _read_json(path / PLAN, Plan)
     notes: list[str] = []
-    decoder = msgspec.json.Decoder(Slice)
-    slices = tuple(_read_lines(path / SLICES, lambda line: strict_json.decode(line, decoder), notes))
-    _check_known(path / SLICES, plan, slices)
+    known = _Known(plan)
+    slices = tuple(_read_lines(path / SLICES, known.slice, notes))
     histograms: dict[histogram_log.Key, LatencyHistogram] = {}
-    for found in _read_lines(path / HISTOGRAMS, lambda line: histogram_log.parse(line.decode()), notes):
+    for found in _read_lines(path / HISTOGRAMS, known.histogram, notes):
         if found is not None:
             key, histogram = found
             histograms.setdefault(key, LatencyHistogram()).merge(histogram)
@@ -307,12 +306,29 @@ def _read_lines(path: Path, decode: Callable[[bytes], T], notes: list[str]) -> I
                 raise BadInput(f"{path}, line {line.number}: {error}; {_RIGHT}") from None
 
 
-def _check_known(path: Path, plan: Plan, slices: tuple[Slice, ...]) -> None:
-    cells = {cell.key for cell in plan.cells}
-    names = {impl.name for impl in plan.implementations}
-    for number, piece in enumerate(slices, 1):
-        if piece.cell not in cells or piece.impl not in names:
-            raise BadInput(f"{path}, line {number}: {piece.cell} of {piece.impl} is not in {PLAN}")
+class _Known:
+    """Reads lines that are about what a plan has. Each method raises ValueError for any other."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._cells = {cell.key for cell in plan.cells}
+        self._names = {implementation.name for implementation in plan.implementations}
+        self._decoder = msgspec.json.Decoder(Slice)
+
+    def slice(self, line: bytes) -> Slice:
+        found = strict_json.decode(line, self._decoder)
+        self._check(found.cell, found.impl)
+        return found
+
+    def histogram(self, line: bytes) -> tuple[histogram_log.Key, LatencyHistogram] | None:
+        found = histogram_log.parse(line.decode())
+        if found is not None:
+            (cell, name, _), _ = found
+            self._check(cell, name)
+        return found
+
+    def _check(self, cell: str, name: str) -> None:
+        if cell not in self._cells or name not in self._names:
+            raise ValueError(f"{cell} of {name} is not in {PLAN}")
 
 
 @contextmanager

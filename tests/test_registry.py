@@ -46,6 +46,7 @@ def test_an_external_is_split_as_a_shell_does() -> None:
         ("none", ["true"], "NAME='COMMAND'"),
         ("none", ["a b=true"], "NAME='COMMAND'"),
         ("none", ["../a=true"], "NAME='COMMAND'"),
+        ("none", [f"{'a' * 101}=true"], "1 to 100 letters"),
         ("none", ["a="], "empty"),
         ("none", ["a=sh -c 'unbalanced"], "split"),
         ("none", ["a=no-such-program-anywhere"], "no-such-program-anywhere"),

@@ -1,6 +1,7 @@
 """What was measured must outlive a crash, and bad files must be named."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -185,6 +186,15 @@ def test_a_slice_of_something_unplanned_is_named(tmp_path: Path) -> None:
     with (path / results.SLICES).open("ab") as file:
         file.write(msgspec.json.encode(stranger) + b"\n")
     with pytest.raises(BadInput, match=r"line 9: short/w1/c100 of stranger is not in plan\.json"):
+        load(path)
+
+
+@pytest.mark.parametrize("tag", ["short/w9/c777/epoll_raw", "short/w1/c100/stranger"])
+def test_times_of_something_unplanned_are_named(tmp_path: Path, tag: str) -> None:
+    path = stored(tmp_path)
+    log = path / results.HISTOGRAMS
+    log.write_text(re.sub(r"Tag=[^,]*", f"Tag={tag}", log.read_text()))
+    with pytest.raises(BadInput, match=rf"histograms\.hlog, line \d: {tag.rpartition('/')[0]} of .* is not in plan"):
         load(path)
 
 
