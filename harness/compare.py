@@ -132,7 +132,9 @@ def _carry_out(
     outcome: Outcome | None = None
     if not planned.conformance_checked:
         try:
-            planned = _with_conformance(planned, _check(implementations, folder, progress))
+            verdicts = _check(implementations, folder, progress)
+            _expect_unchanged(planned, implementations, verdicts)
+            planned = _with_conformance(planned, verdicts)
             folder.write_plan(planned)
         except KeyboardInterrupt:
             figures.show(output, again)
@@ -257,6 +259,19 @@ def _check(
             progress.verdict(name, verdict)
 
         return check_all(implementations, folder.path / "conformance", tell)
+
+
+def _expect_unchanged(
+    planned: Plan, implementations: Sequence[Implementation], verdicts: Mapping[str, Sequence[Verdict]]
+) -> None:
+    """See that who seems to have broken the contract is still the program that the plan names. Raises BadInput."""
+    versions = {one.name: one.version for one in planned.implementations}
+    for one in implementations:
+        failed = any(verdict.outcome == "failed" for verdict in verdicts[one.name])
+        if failed and (now := _version(one)) != versions[one.name]:
+            raise BadInput(
+                f"{one.name}: has changed while it was checked: --version said {versions[one.name]!r} and says {now!r}"
+            )
 
 
 def _with_conformance(planned: Plan, verdicts: Mapping[str, Sequence[Verdict]]) -> Plan:

@@ -1,5 +1,6 @@
 """A server that goes wrong costs its own figures, with the reason, and never the run."""
 
+import io
 import os
 import re
 import shlex
@@ -7,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from harness import block, measure, output_bound
+from harness import block, compare, measure, output_bound, plan
 from harness.analysis import verdicts
 from harness.registry import ROOT, Implementation, find
 from harness.results import StoredRun
@@ -119,6 +122,33 @@ def test_a_server_forks_away_and_empties_its_environment__it_costs_its_own_figur
     assert "forks_away failed: 0 correct replies and 1 error: 1 server did not start; it ended before" in output
     for name in ("epoll_raw", "leaves_a_daemon"):
         assert re.search(rf" {name} (?!failed)[a-z-]+: ", output), output
+
+
+def test_a_server_s_program_is_removed_while_it_is_checked__no_obligation_is_called_broken(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    serving = shlex.join([sys.executable, "-m", "impls.epoll_raw"])
+    program.write_text(f'#!/bin/sh\ncase $1 in --version) ;; *) rm "$0";; esac\nexec {serving} "$@"\n')
+    program.chmod(0o755)
+    [gone] = find("none", [f"gone={program}"])
+    request = compare.Request(
+        implementations=[replace(gone, obligations=("REPLY-BYTES",))],
+        reference="gone",
+        cells=plan.expand(("short",), (1,), (20,)),
+        budget_s=1.0,
+        slice_s=SLICE_S,
+        seed=1,
+        out=tmp_path / "out",
+        json_file=None,
+    )
+    printed, progress = Console(file=io.StringIO(), width=200), Console(file=io.StringIO(), width=200)
+    assert compare.compare(request, printed, progress).outcome == "broken off"
+    assert "gone: has changed while it was checked: --version said 'percore" in written(progress)
+    assert "not-conformant" not in written(printed)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return " ".join(console.file.getvalue().split())
 
 
 def test_a_server_answers_rubbish__it_costs_its_own_figures(tmp_path: Path) -> None:
