@@ -43,6 +43,7 @@ faults: .venv/installed
 
 .venv/installed: $(PINNED)
 	@test -n "$(PYTHON)" || { echo "percore needs Python 3.11 or newer; none is on the PATH" >&2; exit 2; }
+	@test ! -L .venv || { echo ".venv is a link; remove it: what it leads to would be emptied" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) lacks the venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	@$(ALONE) $(MAKE) --no-print-directory install-alone
