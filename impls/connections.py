@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from impls import counters, queues
+from impls.exchange import Exchange
 from impls.listeners import RESET_ON_CLOSE
 from impls.worker import Worker
 
@@ -32,14 +33,13 @@ class Socket(Protocol):
         """Set an option."""
 
 
-class Exchange(Protocol):
-    """What a proxy has under way for a client, beside the connection."""
+class Pair(Protocol):
+    """A client's connection with the one to a backend, in a proxy."""
 
-    def end_idle(self) -> bool:
-        """End it, as nothing moves; False when it is the backend that is waited for, which has a time of its own."""
+    exchange: Exchange
 
-    def end_unused(self) -> None:
-        """End it if it is between requests."""
+    def end(self) -> None:
+        """End the exchange without a word, as nothing of the client's is unread."""
 
 
 _S = TypeVar("_S", bound=Socket)
@@ -60,7 +60,7 @@ class Connections(Generic[_S]):
         """All connections, and when they were accepted."""
         self.moved: dict[_S, int] = {}
         """When something last moved on those that have had a reply or an exchange."""
-        self.exchanges: dict[_S, Exchange] = {}
+        self.pairs: dict[_S, Pair] = {}
         self.is_paused = False
         """Nobody is accepted for want of room or of descriptors."""
         self.awaited = False
@@ -77,7 +77,7 @@ class Connections(Generic[_S]):
         """Take note that a connection is closed, or is so before anything else runs."""
         del self.accepted[connection]
         self.moved.pop(connection, None)
-        self.exchanges.pop(connection, None)
+        self.pairs.pop(connection, None)
         if self.awaited:
             self._on_end()
 
@@ -107,9 +107,13 @@ class Connections(Generic[_S]):
         if self.awaited:
             self._on_end()
 
-    def was_idle(self, connection: _S) -> bool:
-        """Tell whether it was ended for being idle: what fails on it then is no error of its own."""
-        return self.accepted.get(connection) == _ENDED
+    def failed(self, connection: _S, error: OSError, kind: int) -> None:
+        """Count an error of a connection, unless that was ended for being idle: then it is none of its own."""
+        if self.accepted.get(connection) == _ENDED:
+            return
+        self._row[kind] += 1
+        if self._log:
+            self._log.line(f"error {connection.fileno()} {error.strerror}")
 
     def sweep(self) -> None:
         """End the idle connections; to be called after every ``sweep_s``.
@@ -135,20 +139,27 @@ class Connections(Generic[_S]):
         for connection in idle:
             self._end_idle(connection)
 
-    def end_unused(self) -> None:
-        """End those that are between requests. One with a request unread answers that first."""
+    def end_all_unused(self) -> None:
+        """End those that are between requests."""
         for connection in list(self.moved):
-            exchange = self.exchanges.get(connection)
-            if exchange is None:
-                shut(connection, socket.SHUT_RD)
-            else:
-                exchange.end_unused()
+            self.end_unused(connection)
+
+    def end_unused(self, connection: _S) -> None:
+        """End one if it is between requests; with one unread, it answers that first."""
+        pair = self.pairs.get(connection)
+        if pair is None:
+            shut(connection, socket.SHUT_RD)
+        elif pair.exchange.is_unused and not queues.unread(connection.fileno()):
+            pair.end()
 
     def _end_idle(self, connection: _S) -> None:
-        exchange = self.exchanges.get(connection)
+        pair = self.pairs.get(connection)
         is_stuck = connection in self._untaken_bytes
-        if exchange is not None and not exchange.end_idle():
-            return
+        if pair is not None:
+            if pair.exchange.awaits_backend:
+                return
+            if not pair.exchange.delivering:
+                pair.end()
         if is_stuck:
             # Else the kernel would keep for minutes what the client does not take.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

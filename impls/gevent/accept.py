@@ -68,7 +68,7 @@ class Acceptor:
             return
         self._ordered.stop()
         self._is_stopping = self.connections.awaited = True
-        self.connections.end_unused()
+        self.connections.end_all_unused()
         self._accept_the_last()
 
     def _accept_the_last(self) -> None:

@@ -20,13 +20,14 @@ import gevent
 from gevent.hub import get_hub
 from gevent.lock import BoundedSemaphore
 
-from impls import counters, queues
+from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, GONE_CHECK_S, RELAY_SIZE
-from impls.descriptors import EXHAUSTED, OWN_WANT, RETRY_S, Reserve
-from impls.framing import ReplyFraming, RequestFraming
+from impls.contract import BAD_GATEWAY, GONE_CHECK_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, RETRY_S, Reserve
+from impls.exchange import Exchange
+from impls.failures import Failures
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.listeners import open_backend_socket
@@ -51,6 +52,7 @@ class _Common:
         self.connections = connections
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
+        self.failures = Failures(self.backends, worker.counters, worker.log)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = BoundedSemaphore()
@@ -108,9 +110,9 @@ class _Pair:
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "_address", "_backend", "_client", "_common", "_connections", "_debug", "_delivering", "_failing", "_forwarder",
-        "_framing", "_half_closed", "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_requests",
-        "_row", "_timer", "_unread", "_unsent", "wait_until_s",
+        "_address", "_backend", "_client", "_common", "_connections", "_debug", "_failing", "_failures", "_forwarder",
+        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "exchange",
+        "wait_until_s",
     )  # fmt: skip
 
     def __init__(self, common: _Common, client: Connection) -> None:
@@ -122,22 +124,14 @@ class _Pair:
         self._keepalive = worker.options.keepalive
         self._orders = worker.orders
         self._common = common
+        self._failures = common.failures
         self._connections = common.connections
         self._client = client
-        self._framing = ReplyFraming()
-        self._requests = RequestFraming()
-        self._half_closed = False
-        """The client has ended its stream."""
+        self.exchange = Exchange()
         self._late = False
         """The backend has been silent for too long."""
         self._over = False
         """The exchange has ended, or the client has gone; what is closed from here on is closed on purpose."""
-        self._delivering = False
-        """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
-        self._unread = False
-        """The client may have sent what nobody has read."""
-        self._unsent = True
-        """The backend has still to accept, or to take what there is of the request."""
         self._failing = counters.ERROR_READ
         """The counter of what is done with the client now, should it fail."""
         self._forwarder: gevent.Greenlet[..., None] | None = None
@@ -153,56 +147,39 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, request)
             if request:
-                self._requests.feed(request)
-                self._connections.exchanges[client] = self
-                self._exchange(request)
-                if self._may_send_more:
+                self.exchange.requests.feed(request)
+                self._connections.pairs[client] = self
+                self._relay(request)
+                if self.exchange.may_send_more(keepalive=self._keepalive):
                     self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
                     linger(client, self._connections, self._log if self._debug else None)
         except OSError as error:
-            self._client_failed(error, self._failing)
+            self._connections.failed(client, error, self._failing)
         client.close()
         self._connections.forget(client)
         if self._debug:
             self._log.closed(fd)
 
-    @property
-    def _may_send_more(self) -> bool:
-        """Whether the client may be sending what nobody will read."""
-        return not self._half_closed and (self._unread or self._keepalive or not self._requests.whole)
-
-    @property
-    def _owes(self) -> bool:
-        """Whether the backend owes a reply, or the rest of one."""
-        return self._requests.unanswered > 0 or not self._framing.between
-
-    @property
-    def _awaits_request(self) -> bool:
-        """Whether it is the client that is to move, as it has stopped within its request."""
-        return not (self._requests.may_be_answered or self._half_closed or self._unsent)
-
-    def _exchange(self, request: bytes) -> None:
+    def _relay(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
         for address in self._common.backends.turn():
             self._address = address
             try:
                 unconnected = self._common.open_backend(address, self)
             except TimeoutError:
-                self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
-                self._common.backends.untried(address)
-                self._send_last(GATEWAY_TIMEOUT)
+                self._send_last(self._failures.untried_in_time(address))
                 return
             except OSError as error:
-                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                self._failures.untried(address, error)
                 continue
             self._backend = Connection(
                 unconnected.family, unconnected.type, unconnected.proto, fileno=unconnected.detach()
             )
             fd = self._backend.fileno()
             try:
-                last = self._exchange_with(self._backend, request)
+                last = self._relay_with(self._backend, request)
                 if last:
                     self._send_last(last)
             finally:
@@ -216,17 +193,17 @@ class _Pair:
     def _send_last(self, data: bytes) -> None:
         """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
-        self._delivering = True
+        self.exchange.delivering = True
         self._moved()
         sent = self._client.send(data)
         if self._debug:
             self._log.wrote(self._client.fileno(), sent)
         if sent < len(data):
-            if self._may_send_more and not self._forwarder:
+            if self.exchange.may_send_more(keepalive=self._keepalive) and not self._forwarder:
                 self._forwarder = gevent.spawn(self._discard)
             self._send_all(self._client, data[sent:])
 
-    def _exchange_with(self, backend: Connection, request: bytes) -> bytes | None:
+    def _relay_with(self, backend: Connection, request: bytes) -> bytes | None:
         """Return what the client must still be sent; None when the backend has refused."""
         address, limit_s = self._address, self._options.reply_timeout_s
         backend.settimeout(self._options.connect_timeout_s)
@@ -239,21 +216,13 @@ class _Pair:
             backend.settimeout(None)
             sent = self._send_first(backend, request)
         except TimeoutError:
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
-            self._common.backends.failed(address)
-            return GATEWAY_TIMEOUT
+            return self._failures.not_accepted(address)
         except OSError as error:
-            is_own = not is_connected and error.errno in OWN_WANT
-            how = "could not be tried" if is_own else "refused"
-            self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror}")
-            if is_own:
-                self._common.backends.untried(address)
-            elif not is_connected:
-                self._common.backends.failed(address)
+            self._failures.refused(address, error, is_connected=is_connected)
             return None
         if self._debug:
             self._log.wrote(backend.fileno(), sent)
-        self._unsent = sent < len(request)
+        self.exchange.unsent = sent < len(request)
         loop = get_hub().loop
         self._timer = loop.timer(limit_s, repeat=limit_s)
         self._watch()
@@ -283,7 +252,7 @@ class _Pair:
     def _begin_forwarding(self, backend: Connection) -> None:
         """Take the event that the client has sent more, or has ended its stream; the loop calls this."""
         self._more.stop()
-        self._unread = True
+        self.exchange.unread = True
         self._forwarder = gevent.spawn(self._forward_requests, backend, b"")
 
     def _forward_requests(self, backend: Connection, unsent: bytes) -> None:
@@ -301,7 +270,7 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, data)
             if self._over:
-                self._half_closed = not data
+                self.exchange.half_closed = not data
                 if data:
                     self._discard()
                 return
@@ -311,13 +280,13 @@ class _Pair:
                 self._notice_reset()
                 return
             self._moved()
-            self._requests.feed(data)
-            self._unread = False
+            self.exchange.requests.feed(data)
+            self.exchange.unread = False
             unsent = data
 
     def _forward(self, backend: Connection, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
-        self._unread = self._unsent = True
+        self.exchange.unread = self.exchange.unsent = True
         try:
             self._send_all(backend, data)
         except OSError as error:
@@ -325,13 +294,13 @@ class _Pair:
             if self._debug and not self._over:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
-        self._unread = self._unsent = False
+        self.exchange.unread = self.exchange.unsent = False
         return True
 
     def _discard(self) -> None:
         """Read on from a client, of whose request the backend takes no more, so that it gets to read the reply."""
         fd = self._client.fileno()
-        while not self._half_closed:
+        while not self.exchange.half_closed:
             try:
                 data = self._client.recv(RELAY_SIZE)
             except OSError as error:
@@ -340,10 +309,10 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, data)
             self._moved()
-            self._half_closed = not data
+            self.exchange.half_closed = not data
 
     def _forward_end(self, backend: Connection) -> None:
-        self._half_closed = True
+        self.exchange.half_closed = True
         try:
             backend.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -352,7 +321,7 @@ class _Pair:
 
     def _forward_replies(self, backend: Connection) -> bytes:
         fd = backend.fileno()
-        framing = self._framing
+        exchange = self.exchange
         while True:
             try:
                 data = backend.recv(RELAY_SIZE)
@@ -361,10 +330,9 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, data)
             if not data:
-                return self._backend_ended(cleanly=True)
-            completed = framing.feed(data)
+                return self._failures.ended(self._address, exchange, cleanly=True)
+            completed = exchange.replied(data)
             self._row[counters.REQUESTS] += completed
-            self._requests.answered(completed)
             if completed and not self._keepalive:
                 return data
             try:
@@ -372,20 +340,20 @@ class _Pair:
             except OSError as error:
                 self._client_left(error, counters.ERROR_WRITE)
                 return b""
-            self._delivering = False
-            if self._owes or self._half_closed:
+            self.exchange.delivering = False
+            if self.exchange.owes or self.exchange.half_closed:
                 self._watch()
             else:
                 self._timer.stop()
                 if self._orders.to_stop:
-                    self.end_unused()
+                    self._connections.end_unused(self._client)
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""
         self._connections.moved[self._client] = self._connections.sweeps
 
     def _deliver(self, data: bytes) -> None:
-        self._delivering = True
+        self.exchange.delivering = True
         self._moved()
         self._send_all(self._client, data)
 
@@ -394,27 +362,8 @@ class _Pair:
         if not self._over:
             if self._debug:
                 self._log.line(f"error {fd} {error.strerror}")
-            return self._backend_ended(cleanly=False)
-        if self._late and self._owes:
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
-            if self._framing.between:
-                return GATEWAY_TIMEOUT
-        return b""
-
-    def _backend_ended(self, *, cleanly: bool) -> bytes:
-        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
-        if cleanly and self._framing.end():
-            self._row[counters.REQUESTS] += 1
-        elif not self._framing.between:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-        elif self._requests.unanswered:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            return BAD_GATEWAY
-        return b""
-
-    def _backend_failed(self, kind: int, what: str) -> None:
-        self._row[kind] += 1
-        self._log.problem(f"backend {self._address} {what}")
+            return self._failures.ended(self._address, self.exchange, cleanly=False)
+        return self._failures.silent(self._address, self.exchange) if self._late else b""
 
     def _notice_reset(self) -> None:
         """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""
@@ -431,33 +380,12 @@ class _Pair:
         """Take an error of the client's connection, unless it is its close, and end the exchange."""
         if self._over:
             return
-        self._over = self._half_closed = True
-        self._client_failed(error, kind)
-        self._backend.close()
+        self._connections.failed(self._client, error, kind)
+        self.end()
 
-    def _client_failed(self, error: OSError, kind: int) -> None:
-        if self._connections.was_idle(self._client):
-            return
-        self._row[kind] += 1
-        if self._debug:
-            self._log.line(f"error {self._client.fileno()} {error.strerror}")
-
-    def end_idle(self) -> bool:
-        """End it, as nothing moves, unless the backend is to move."""
-        if self._owes and not (self._awaits_request or self._delivering):
-            return False
-        if not self._delivering:
-            self._end()
-        return True
-
-    def end_unused(self) -> None:
-        """End it if it is between exchanges."""
-        if not (self._owes or self._delivering or queues.unread(self._client.fileno())):
-            self._end()
-
-    def _end(self) -> None:
-        """End it without a word, as nothing of the client's is unread."""
-        self._over = self._half_closed = True
+    def end(self) -> None:
+        """End the exchange without a word, as nothing of the client's is unread."""
+        self._over = self.exchange.half_closed = True
         self._backend.close()
 
     def _watch(self) -> None:
@@ -465,7 +393,7 @@ class _Pair:
         self._timer.again(self._reply_time_over)
 
     def _reply_time_over(self) -> None:
-        if not (self._delivering or self._awaits_request):
+        if not self.exchange.awaits_client:
             self._late = self._over = True
             self._backend.close()
 

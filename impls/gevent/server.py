@@ -79,10 +79,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
                 if orders.to_stop:
                     connection.shutdown(socket.SHUT_RD)  # what has arrived by now is still read, then the end
         except OSError as error:
-            if not connections.was_idle(connection):
-                row[kind] += 1
-                if debug:
-                    log.line(f"error {fd} {error.strerror}")
+            connections.failed(connection, error, kind)
         if request:
             request.close()
         connection.close()

@@ -38,7 +38,7 @@ class Acceptor:
                 while not self._worker.orders.obey():
                     await trio.lowlevel.wait_readable(self._worker.orders.fileno())
                 accepting.cancel_scope.cancel()
-            self.connections.end_unused()
+            self.connections.end_all_unused()
             for listener in self._worker.listeners:
                 await self._accept_the_last(listener, handler, nursery)
             while self.connections.accepted:

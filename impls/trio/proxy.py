@@ -7,13 +7,14 @@ import socket
 
 import trio
 
-from impls import counters, queues
+from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, GONE_CHECK_S, RELAY_SIZE
-from impls.descriptors import EXHAUSTED, OWN_WANT, RETRY_S, Reserve
-from impls.framing import ReplyFraming, RequestFraming
+from impls.contract import BAD_GATEWAY, GONE_CHECK_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, RETRY_S, Reserve
+from impls.exchange import Exchange
+from impls.failures import Failures
 from impls.listeners import open_backend_socket
 from impls.trio.accept import Connection, Handler
 from impls.trio.linger import linger
@@ -38,6 +39,7 @@ class _Common:
         self.connections = connections
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
+        self.failures = Failures(self.backends, worker.counters, worker.log)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = trio.Lock()
@@ -96,19 +98,15 @@ class _Pair:
         "_common",
         "_connections",
         "_debug",
-        "_delivering",
         "_failing",
-        "_framing",
-        "_half_closed",
+        "_failures",
         "_keepalive",
         "_log",
         "_options",
         "_orders",
-        "_requests",
         "_row",
         "_scope",
-        "_unread",
-        "_unsent",
+        "exchange",
         "wait_until_s",
     )
 
@@ -121,20 +119,12 @@ class _Pair:
         self._keepalive = worker.options.keepalive
         self._orders = worker.orders
         self._common = common
+        self._failures = common.failures
         self._connections = common.connections
         self._client = client
-        self._framing = ReplyFraming()
-        self._requests = RequestFraming()
-        self._half_closed = False
-        """The client has ended its stream."""
+        self.exchange = Exchange()
         self._client_gone = False
-        """Or its connection is to be closed, without a word."""
-        self._delivering = False
-        """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
-        self._unread = False
-        """The client may have sent what nobody has read."""
-        self._unsent = True
-        """The backend has still to accept, or to take what there is of the request."""
+        """The client has, or its connection is to be closed without a word."""
         self.wait_until_s = math.inf
         """Until when it may wait for descriptors, by trio.current_time; known when it first has to."""
         self._failing = counters.ERROR_READ
@@ -150,50 +140,33 @@ class _Pair:
                 if self._debug:
                     self._log.read(fd, request)
                 if request:
-                    self._requests.feed(request)
-                    self._connections.exchanges[client] = self
-                    await self._exchange(request)
-                    if self._may_send_more:
+                    self.exchange.requests.feed(request)
+                    self._connections.pairs[client] = self
+                    await self._relay(request)
+                    if self.exchange.may_send_more(keepalive=self._keepalive):
                         self._failing = counters.ERROR_READ
                         await linger(client, self._connections, self._log if self._debug else None)
             except OSError as error:
-                self._client_failed(error, self._failing)
+                self._connections.failed(client, error, self._failing)
         self._connections.forget(client)
         if self._debug:
             self._log.closed(fd)
 
-    @property
-    def _may_send_more(self) -> bool:
-        """Whether the client may be sending what nobody will read."""
-        return not self._half_closed and (self._unread or self._keepalive or not self._requests.whole)
-
-    @property
-    def _owes(self) -> bool:
-        """Whether the backend owes a reply, or the rest of one."""
-        return self._requests.unanswered > 0 or not self._framing.between
-
-    @property
-    def _awaits_request(self) -> bool:
-        """Whether it is the client that is to move, as it has stopped within its request."""
-        return not (self._requests.may_be_answered or self._half_closed or self._unsent)
-
-    async def _exchange(self, request: bytes) -> None:
+    async def _relay(self, request: bytes) -> None:
         """Relay with the first backend that accepts, until the client has got all."""
         for address in self._common.backends.turn():
             self._address = address
             try:
                 unconnected = await self._common.open_backend(address, self)
             except trio.TooSlowError:
-                self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
-                self._common.backends.untried(address)
-                await self._send_last(GATEWAY_TIMEOUT)
+                await self._send_last(self._failures.untried_in_time(address))
                 return
             except OSError as error:
-                self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                self._failures.untried(address, error)
                 continue
             with trio.socket.from_stdlib_socket(unconnected) as backend:
                 fd = backend.fileno()
-                last = await self._exchange_with(backend, request)
+                last = await self._relay_with(backend, request)
                 if last:
                     await self._send_last(last)
             if self._debug:
@@ -205,7 +178,7 @@ class _Pair:
     async def _send_last(self, data: bytes) -> None:
         """Send the end of what the client gets. It may first send all of its request, so that is read meanwhile."""
         self._failing = counters.ERROR_WRITE
-        self._delivering = True
+        self.exchange.delivering = True
         self._moved()
         sent = await self._client.send(data)
         if self._debug:
@@ -214,7 +187,7 @@ class _Pair:
             return
         problems: list[OSError] = []
         async with trio.open_nursery() as nursery:
-            if self._may_send_more:
+            if self.exchange.may_send_more(keepalive=self._keepalive):
                 nursery.start_soon(self._discard)
             try:
                 await self._send_all(self._client, data[sent:])
@@ -224,7 +197,7 @@ class _Pair:
         if problems:
             raise problems[0]
 
-    async def _exchange_with(self, backend: trio.socket.SocketType, request: bytes) -> bytes | None:
+    async def _relay_with(self, backend: trio.socket.SocketType, request: bytes) -> bytes | None:
         """Return what the client must still be sent; None when the backend has refused."""
         address = self._address
         last: bytes | None = None
@@ -239,11 +212,11 @@ class _Pair:
                     self._common.backends.accepted(address)
                 sent = await self._send_first(backend, request)
             except OSError as error:
-                self._connect_failed(error, is_connected=is_connected)
+                self._failures.refused(address, error, is_connected=is_connected)
                 return None
             if self._debug:
                 self._log.wrote(backend.fileno(), sent)
-            self._unsent = sent < len(request)
+            self.exchange.unsent = sent < len(request)
             self._watch()
             nursery.start_soon(self._forward_requests, backend, request[sent:])
             last = await self._forward_replies(backend)
@@ -252,25 +225,9 @@ class _Pair:
             return b""
         if last is not None:
             return last
-        if not is_connected:
-            self._common.backends.failed(address)
-        if self._owes:
-            late = "did not answer in time" if is_connected else "did not accept the connection in time"
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, late)
-        if self._owes and self._framing.between:
-            return GATEWAY_TIMEOUT
-        return b""
-
-    def _connect_failed(self, error: OSError, *, is_connected: bool) -> None:
-        """Take it that a backend refused, or that it could not be tried for want of something here."""
-        backends = self._common.backends
-        is_own = not is_connected and error.errno in OWN_WANT
-        how = "could not be tried" if is_own else "refused"
-        self._backend_failed(counters.ERROR_BACKEND_REFUSED, f"{how}: {error.strerror or error}")
-        if is_own:
-            backends.untried(self._address)
-        elif not is_connected:
-            backends.failed(self._address)
+        if is_connected:
+            return self._failures.silent(address, self.exchange)
+        return self._failures.not_accepted(address)
 
     async def _send_first(self, backend: trio.socket.SocketType, request: bytes) -> int:
         """Send what there is of the request; a backend that has answered and gone by now has taken all of it.
@@ -301,9 +258,9 @@ class _Pair:
             if not data:
                 break
             self._moved()
-            self._requests.feed(data)
+            self.exchange.requests.feed(data)
             unsent = data
-        self._half_closed = True
+        self.exchange.half_closed = True
         self._watch()
         try:
             backend.shutdown(socket.SHUT_WR)
@@ -314,7 +271,7 @@ class _Pair:
 
     async def _forward(self, backend: trio.socket.SocketType, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
-        self._unread = self._unsent = True
+        self.exchange.unread = self.exchange.unsent = True
         self._watch()
         try:
             await self._send_all(backend, data)
@@ -323,74 +280,57 @@ class _Pair:
             if self._debug:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
-        self._unread = self._unsent = False
-        if self._awaits_request:
+        self.exchange.unread = self.exchange.unsent = False
+        if self.exchange.awaits_client:
             self._scope.deadline = math.inf
         return True
 
     async def _forward_replies(self, backend: trio.socket.SocketType) -> bytes | None:
         fd = backend.fileno()
-        framing = self._framing
+        exchange = self.exchange
         while True:
             try:
                 data = await backend.recv(RELAY_SIZE)
             except OSError as error:
                 if self._debug:
                     self._log.line(f"error {fd} {error.strerror}")
-                return self._backend_ended(cleanly=False)
+                return self._failures.ended(self._address, exchange, cleanly=False)
             if self._debug:
                 self._log.read(fd, data)
             if not data:
-                return self._backend_ended(cleanly=True)
-            completed = framing.feed(data)
+                return self._failures.ended(self._address, exchange, cleanly=True)
+            completed = exchange.replied(data)
             self._row[counters.REQUESTS] += completed
-            self._requests.answered(completed)
             if completed and not self._keepalive:
                 # Now, and not when it is sent: other tasks may run until this exchange's have ended.
-                self._delivering = True
+                self.exchange.delivering = True
                 self._moved()
                 return data
             self._scope.deadline = math.inf
             try:
                 await self._deliver(data)
             except OSError as error:
-                self._client_failed(error, counters.ERROR_WRITE)
-                self._client_gone = self._half_closed = True
+                self._client_left(error, counters.ERROR_WRITE)
                 return b""
-            self._delivering = False
-            if self._owes or self._half_closed:
+            self.exchange.delivering = False
+            if self.exchange.owes or self.exchange.half_closed:
                 self._watch()
             elif self._orders.to_stop:
-                self.end_unused()
+                self._connections.end_unused(self._client)
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""
         self._connections.moved[self._client] = self._connections.sweeps
 
     async def _deliver(self, data: bytes) -> None:
-        self._delivering = True
+        self.exchange.delivering = True
         self._moved()
         await self._send_all(self._client, data)
-
-    def _backend_ended(self, *, cleanly: bool) -> bytes:
-        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
-        if cleanly and self._framing.end():
-            self._row[counters.REQUESTS] += 1
-        elif not self._framing.between:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-        elif self._requests.unanswered:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            return BAD_GATEWAY
-        return b""
-
-    def _backend_failed(self, kind: int, what: str) -> None:
-        self._row[kind] += 1
-        self._log.problem(f"backend {self._address} {what}")
 
     async def _discard(self) -> None:
         """Read on from a client, of whose request the backend takes no more, so that it gets to read the reply."""
         fd = self._client.fileno()
-        while not self._half_closed:
+        while not self.exchange.half_closed:
             try:
                 data = await self._client.recv(RELAY_SIZE)
             except OSError as error:
@@ -399,7 +339,7 @@ class _Pair:
             if self._debug:
                 self._log.read(fd, data)
             self._moved()
-            self._half_closed = not data
+            self.exchange.half_closed = not data
 
     async def _notice_reset(self) -> None:
         """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""
@@ -409,41 +349,20 @@ class _Pair:
             if number:
                 self._client_left(OSError(number, os.strerror(number)))
 
-    def _client_left(self, error: OSError) -> None:
-        self._client_failed(error, counters.ERROR_READ)
-        self._client_gone = self._half_closed = True
-        self._scope.cancel()
+    def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
+        """Take an error of the client's connection, and end the exchange."""
+        self._connections.failed(self._client, error, kind)
+        self.end()
 
-    def _client_failed(self, error: OSError, kind: int) -> None:
-        if self._connections.was_idle(self._client):
-            return
-        self._row[kind] += 1
-        if self._debug:
-            self._log.line(f"error {self._client.fileno()} {error.strerror}")
-
-    def end_idle(self) -> bool:
-        """End it, as nothing moves, unless the backend is to move."""
-        if self._owes and not (self._awaits_request or self._delivering):
-            return False
-        if not self._delivering:
-            self._end()
-        return True
-
-    def end_unused(self) -> None:
-        """End it if it is between exchanges."""
-        if not (self._owes or self._delivering or queues.unread(self._client.fileno())):
-            self._end()
-
-    def _end(self) -> None:
-        """End it without a word, as nothing of the client's is unread."""
-        self._client_gone = self._half_closed = True
+    def end(self) -> None:
+        """End the exchange without a word, as nothing of the client's is unread."""
+        self._client_gone = self.exchange.half_closed = True
         self._scope.cancel()
 
     def _watch(self) -> None:
         """Give the backend the full reply time from now on, unless it is the client that is to move."""
-        if not self._delivering:
-            limit_s = math.inf if self._awaits_request else self._options.reply_timeout_s
-            self._scope.deadline = trio.current_time() + limit_s
+        limit_s = math.inf if self.exchange.awaits_client else self._options.reply_timeout_s
+        self._scope.deadline = trio.current_time() + limit_s
 
     async def _send_all(self, connection: trio.socket.SocketType, data: bytes) -> None:
         while True:

@@ -45,7 +45,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
     keepalive, debug = worker.options.keepalive, worker.options.debug
     reply = worker.options.reply
 
-    async def answer(connection: Connection) -> None:  # noqa: C901, PLR0912  the hot path: a call per step would cost more than it explains
+    async def answer(connection: Connection) -> None:  # noqa: C901  the hot path: a call per step would cost more than it explains
         fd = connection.fileno()
         kind = counters.ERROR_READ
         with connection:
@@ -76,10 +76,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
                     if orders.to_stop:
                         connection.shutdown(socket.SHUT_RD)  # what has arrived by now is still read, then the end
             except OSError as error:
-                if not connections.was_idle(connection):
-                    row[kind] += 1
-                    if debug:
-                        log.line(f"error {fd} {error.strerror}")
+                connections.failed(connection, error, kind)
         connections.forget(connection)
         if debug:
             log.closed(fd)

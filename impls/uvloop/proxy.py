@@ -22,9 +22,10 @@ from functools import partial
 from impls import counters, queues
 from impls.addresses import Address
 from impls.backends import Backends
-from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT, LINGER_MOST_S, LINGER_S, RELAY_SIZE
-from impls.descriptors import EXHAUSTED, OWN_WANT, Reserve
-from impls.framing import ReplyFraming, RequestFraming
+from impls.contract import BAD_GATEWAY, LINGER_MOST_S, LINGER_S, RELAY_SIZE
+from impls.descriptors import EXHAUSTED, Reserve
+from impls.exchange import Exchange
+from impls.failures import Failures
 from impls.listeners import set_backend_options
 from impls.uvloop.batches import Batches
 from impls.uvloop.clients import Client, Clients
@@ -38,16 +39,16 @@ from impls.worker import Worker
 async def relay(worker: Worker) -> None:
     """Relay between clients and backends until ordered to stop."""
     shared = _Relay(worker)
-    exchange: type[_Exchange] = _Exchange
+    pair: type[_Pair] = _Pair
     if worker.options.verbose:
         batches = Batches(worker.counters)
-        exchange = batches.counted(_Exchange)
+        pair = batches.counted(_Pair)
         shared.backend_protocol = batches.counted(_Backend)
-    await listen(worker, shared.clients, partial(exchange, shared), shared.stop)
+    await listen(worker, shared.clients, partial(pair, shared), shared.stop)
 
 
 class _Relay:
-    """What all exchanges share."""
+    """What all pairs share."""
 
     def __init__(self, worker: Worker) -> None:
         self.clients = Clients(worker)
@@ -60,13 +61,14 @@ class _Relay:
         self.loop = asyncio.get_running_loop()
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
+        self.failures = Failures(self.backends, worker.counters, worker.log)
         self.backend_protocol: type[_Backend] = _Backend
-        self.connecting = Deadlines[_Exchange](options.connect_timeout_s, _Exchange.connect_timed_out)
-        self.waiting = Deadlines[_Exchange](options.connect_timeout_s, _Exchange.wait_timed_out)
-        self.watched = Deadlines[_Exchange](options.reply_timeout_s, _Exchange.reply_timed_out)
-        self.lingering = Deadlines[_Exchange](LINGER_S, _Exchange.lingered)
-        self.lingering_at_all = Deadlines[_Exchange](LINGER_MOST_S, _Exchange.lingered)
-        self.half_closed = HalfClosed(_Exchange.has_gone)
+        self.connecting = Deadlines[_Pair](options.connect_timeout_s, _Pair.connect_timed_out)
+        self.waiting = Deadlines[_Pair](options.connect_timeout_s, _Pair.wait_timed_out)
+        self.watched = Deadlines[_Pair](options.reply_timeout_s, _Pair.reply_timed_out)
+        self.lingering = Deadlines[_Pair](LINGER_S, _Pair.lingered)
+        self.lingering_at_all = Deadlines[_Pair](LINGER_MOST_S, _Pair.lingered)
+        self.half_closed = HalfClosed(_Pair.has_gone)
         self.reserve = Reserve()
         self._resting = 0
         self.clients.may_come = lambda: not self._resting and self.reserve.renew()
@@ -85,21 +87,18 @@ class _Relay:
         self.stops = True
 
 
-class _Exchange(Client, asyncio.Protocol):
+class _Pair(Client, asyncio.Protocol):
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
         "_address",
         "_backend",
         "_connecting",
+        "_exchange",
         "_failing",
-        "_framing",
-        "_half_closed",
         "_over",
-        "_paused",
         "_pending",
         "_relay",
-        "_requests",
         "_waits",
     )
 
@@ -112,12 +111,7 @@ class _Exchange(Client, asyncio.Protocol):
         self._backend: asyncio.Transport | None = None
         self._pending = b""
         """What the client sent before a backend took it."""
-        self._framing = ReplyFraming()
-        self._requests = RequestFraming()
-        self._half_closed = False
-        """The client has ended its stream."""
-        self._paused = False
-        """The client may have sent what was not read."""
+        self._exchange = Exchange()
         self._over = False
         """The exchange has ended; the client still has to take what is unsent."""
         self._failing = counters.ERROR_READ
@@ -138,7 +132,7 @@ class _Exchange(Client, asyncio.Protocol):
         if self._over:
             relay.lingering.start(self)  # what comes now is read only so that the close sends no reset
             return
-        self._requests.feed(data)
+        self._exchange.requests.feed(data)
         if self._backend is not None:
             relay.watched.start(self)
             self._send_request(self._backend, data)
@@ -156,7 +150,7 @@ class _Exchange(Client, asyncio.Protocol):
             relay.log.read(descriptor(self.transport), b"")
         if self._over or (self._backend is None and self._connecting is None):
             return False
-        self._half_closed = True
+        self._exchange.half_closed = True
         relay.half_closed.add(self)
         if self._backend is not None:
             relay.watched.start(self)
@@ -227,7 +221,7 @@ class _Exchange(Client, asyncio.Protocol):
                 await relay.loop.create_connection(make, address.host, address.port)
             except OSError as error:
                 if error.errno not in EXHAUSTED:
-                    self._refused(address, error)
+                    relay.failures.refused(address, error)
                     return
                 relay.connecting.stop(self)
                 if not self._waits:
@@ -263,17 +257,16 @@ class _Exchange(Client, asyncio.Protocol):
         if self._waits:
             relay.waiting.stop(self)
         relay.watched.start(self)
-        if self._half_closed:
+        if self._exchange.half_closed:
             transport.write_eof()
 
     def reply_received(self, data: bytes) -> None:
         """Pass on what the backend sent, and end the exchange where its reply is complete."""
         relay, client = self._relay, self.transport
         self.moved = self.clients.tick
-        completed = self._framing.feed(data)
+        completed = self._exchange.replied(data)
         if completed:
             relay.row[counters.REQUESTS] += completed
-            self._requests.answered(completed)
         client.write(data)
         if client.is_closing():
             self._failing = counters.ERROR_WRITE
@@ -284,54 +277,32 @@ class _Exchange(Client, asyncio.Protocol):
         if completed and not relay.keepalive:
             self._end()
             return
-        if self._owes or self._half_closed:
+        if self._exchange.owes or self._exchange.half_closed:
             relay.watched.start(self)
         else:
             relay.watched.stop(self)
 
-    @property
-    def _owes(self) -> bool:
-        """Whether the backend owes a reply, or the rest of one."""
-        return self._requests.unanswered > 0 or not self._framing.between
-
-    @property
-    def _awaits_request(self) -> bool:
-        """Whether it is the client that is to move, as it has stopped within its request."""
-        if self._backend is None or self._backend.get_write_buffer_size():
-            return False
-        return not (self._requests.may_be_answered or self._half_closed)
-
     def backend_ended(self, *, cleanly: bool) -> None:
-        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
-        if cleanly and self._framing.end():
-            self._relay.row[counters.REQUESTS] += 1
-            self._end()
-        elif not self._framing.between:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-            self._end()
-        elif self._requests.unanswered:
-            self._backend_failed(counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            self._end(BAD_GATEWAY)
-        else:
-            self._end()
+        """Take the end of the backend's stream, or its reset."""
+        self._end(self._relay.failures.ended(self._address, self._exchange, cleanly=cleanly))
 
     def backend_lost(self, address: Address, error: Exception) -> None:
         """Take the failure of the backend's connection."""
         if self._backend is None:
-            self._refused(address, error)
+            self._relay.failures.refused(address, error)
         elif not self._over:
             self._take_last_reply(self._backend, cleanly=isinstance(error, BrokenPipeError))
 
     def pause(self) -> None:
         """Read nothing more from the client until the backend has taken what it sent."""
-        if not self._half_closed:
-            self._paused = True
+        if not self._exchange.half_closed:
+            self._exchange.unread = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the client again."""
-        if self._paused and not self._over:
-            self._paused = False
+        if self._exchange.unread and not self._over:
+            self._exchange.unread = False
             self.transport.resume_reading()
 
     def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:
@@ -359,49 +330,37 @@ class _Exchange(Client, asyncio.Protocol):
         if self._backend is not None and not self._over:
             self.backend_ended(cleanly=cleanly)
 
-    def _refused(self, address: Address, error: Exception) -> None:
-        is_own = isinstance(error, OSError) and error.errno in OWN_WANT
-        if is_own:
-            self._relay.backends.untried(address)
-        else:
-            self._relay.backends.failed(address)
-        if not self._over:
-            reason = error.strerror if isinstance(error, OSError) else error
-            self._relay.row[counters.ERROR_BACKEND_REFUSED] += 1
-            self._relay.log.problem(f"backend {address} {'could not be tried' if is_own else 'refused'}: {reason}")
-
-    def _backend_failed(self, kind: int, what: str) -> None:
-        self._relay.row[kind] += 1
-        self._relay.log.problem(f"backend {self._address} {what}")
-
     # Time limits
 
     def connect_timed_out(self) -> None:
         """Give a backend up that has not accepted the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
-        self._relay.backends.failed(self._address)
+        last_words = self._relay.failures.not_accepted(self._address)
         if not self._over:
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
-            self._end(GATEWAY_TIMEOUT)
+            self._end(last_words)
 
     def wait_timed_out(self) -> None:
         """Give up for want of a descriptor."""
-        self._relay.backends.untried(self._address)
         if self._connecting is not None:
             self._connecting.cancel()
+        last_words = self._relay.failures.untried_in_time(self._address)
         if not self._over:
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
-            self._end(GATEWAY_TIMEOUT)
+            self._end(last_words)
 
     def reply_timed_out(self) -> None:
         """Give a backend up that has been silent, unless it is the client that is slow."""
-        if self.transport.get_write_buffer_size() or self._awaits_request:
+        if self._exchange_at_present().awaits_client:
             self._relay.watched.start(self)
-            return
-        if self._owes:
-            self._backend_failed(counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
-        self._end(GATEWAY_TIMEOUT if self._owes and self._framing.between else b"")
+        else:
+            self._end(self._relay.failures.silent(self._address, self._exchange))
+
+    def _exchange_at_present(self) -> Exchange:
+        """Return the exchange with what only the library knows: whether both have taken what there is for them."""
+        exchange = self._exchange
+        exchange.unsent = self._backend is None or self._backend.get_write_buffer_size() > 0
+        exchange.delivering = self.transport.get_write_buffer_size() > 0
+        return exchange
 
     def lingered(self) -> None:
         """Close a client that does not end its stream, unless it still has to take what is unsent."""
@@ -415,7 +374,7 @@ class _Exchange(Client, asyncio.Protocol):
 
     def is_excused(self) -> bool:
         """Tell whether it is the backend that is waited for."""
-        return self._owes and not (self._over or self._awaits_request or self.transport.get_write_buffer_size())
+        return not self._over and self._exchange_at_present().awaits_backend
 
     def expire(self) -> None:
         """Close, as idle."""
@@ -424,7 +383,7 @@ class _Exchange(Client, asyncio.Protocol):
 
     def stop(self) -> None:
         """Close if no reply is owed to a client that has had one, and that has sent nothing since."""
-        if self.moved and not (self._over or self._owes or queues.unread(self.fd)):
+        if self.moved and not (self._over or self._exchange.owes or queues.unread(self.fd)):
             self._abandon()
             self.transport.close()
 
@@ -439,10 +398,9 @@ class _Exchange(Client, asyncio.Protocol):
             if self._relay.debug:
                 self._relay.log.wrote(descriptor(client), len(last_words))
         relay = self._relay
-        may_send_more = self._paused or relay.keepalive or not self._requests.whole
-        if relay.stops and not may_send_more:
-            may_send_more = queues.unread(self.fd) > 0
-        if may_send_more and not self._half_closed:
+        exchange = self._exchange
+        exchange.unread |= relay.stops and queues.unread(self.fd) > 0
+        if exchange.may_send_more(keepalive=relay.keepalive):
             # The client may have sent, or still be sending, what nobody will read. A close would then send a reset,
             # which can destroy the reply on its way: end the stream and read on (RFC 9112, section 9.6).
             client.write_eof()
@@ -463,37 +421,37 @@ class _Exchange(Client, asyncio.Protocol):
 
 
 class _Backend(asyncio.Protocol):
-    """A backend's connection, which tells the exchange what happens to it."""
+    """A backend's connection, which tells the pair what happens to it."""
 
-    __slots__ = ("_address", "_exchange", "_relay", "_transport")
+    __slots__ = ("_address", "_pair", "_relay", "_transport")
 
-    def __init__(self, shared: _Relay, exchange: _Exchange, address: Address) -> None:
+    def __init__(self, shared: _Relay, pair: _Pair, address: Address) -> None:
         self._relay = shared
-        self._exchange = exchange
+        self._pair = pair
         self._address = address
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
         self._transport = transport
-        self._exchange.backend_connected(transport)
+        self._pair.backend_connected(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._relay.debug:
             self._relay.log.read(descriptor(self._transport), data)
-        self._exchange.reply_received(data)
+        self._pair.reply_received(data)
 
     def eof_received(self) -> None:
         if self._relay.debug:
             self._relay.log.read(descriptor(self._transport), b"")
-        self._exchange.backend_ended(cleanly=True)
+        self._pair.backend_ended(cleanly=True)
 
     def pause_writing(self) -> None:
-        self._exchange.pause()
+        self._pair.pause()
 
     def resume_writing(self) -> None:
-        self._exchange.resume()
+        self._pair.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._relay.debug:
             log_closed(self._relay.log, self._transport, exc)
         if exc is not None:
-            self._exchange.backend_lost(self._address, exc)
+            self._pair.backend_lost(self._address, exc)
