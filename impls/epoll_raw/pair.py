@@ -1,9 +1,21 @@
-"""A client's connection and its backend's, and how far their exchange has come; ``pairs.py`` moves it on."""
+"""A client's connection and its backend's, and how far their exchange has come; ``pair_relay.py`` moves it on.
 
+The two are ``Side`` objects that point at each other. Both are registered edge-triggered, which saves an epoll_ctl(2)
+for each change of state. In return a side remembers that it may hold unread bytes (``readable``) until a read comes up
+short: on a stream socket that means an empty buffer (epoll(7), question 9), unless the end of the stream was reported
+with it (``ended``).
+"""
+
+import errno
+import select
+import socket
 from collections.abc import Iterator
 
 from impls.epoll_raw.backend_sockets import Target
 from impls.framing import ReplyFraming, RequestFraming
+
+READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+ALL_EVENTS = READ_EVENTS | select.EPOLLOUT
 
 
 class Side:
@@ -21,6 +33,17 @@ class Side:
         self.unsent = b""
         """Bytes read from the peer that this side has not taken yet."""
         self.writes_reported = writes_reported
+
+    def end_stream(self) -> None:
+        """Tell the other end that nothing more is sent."""
+        connection = socket.socket(fileno=self.fd)
+        try:
+            connection.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
+                raise
+        finally:
+            connection.detach()
 
 
 class Pair:
@@ -56,8 +79,10 @@ class Pair:
         return self.requests.unanswered > 0 or not self.framing.between
 
     @property
-    def awaits_request(self) -> bool:
-        """Whether it is the client that is to move, as it has stopped within its request."""
+    def awaits_client(self) -> bool:
+        """Whether it is the client that is to move: it does not take what it is sent, or stopped within its request."""
+        if self.client.unsent:
+            return True
         if self.backend is None or not self.connected or self.backend.unsent:
             return False
         return not (self.requests.may_be_answered or self.half_closed)

@@ -33,7 +33,8 @@ from impls.epoll_raw import no_wait
 from impls.epoll_raw.accept import MAX_EVENTS, Listeners
 from impls.epoll_raw.backend_sockets import BackendSockets
 from impls.epoll_raw.idle import Looks
-from impls.epoll_raw.pairs import ALL_EVENTS, READ_EVENTS, TICK_S, Pairs
+from impls.epoll_raw.pair import ALL_EVENTS, READ_EVENTS
+from impls.epoll_raw.pairs import TICK_S, Pairs
 from impls.epoll_raw.proxy_limits import ProxyLimits
 from impls.epoll_raw.usual import Usual
 from impls.framing import is_one_reply, is_whole_request
@@ -55,13 +56,13 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     pairs = Pairs(worker, epoll, backends, looks, listeners.rest)
     usual = Usual(sockets, backends, pairs)
     limits = ProxyLimits(worker, epoll, listeners, usual, pairs, looks)
-    accepts, sides = listeners.accepts, pairs.sides
+    accepts, sides = listeners.accepts, pairs.turn.sides
     asking, connecting, answering, backend_of = usual.asking, usual.connecting, usual.answering, usual.backend_of
     poll, register, read, write, close = epoll.poll, epoll.register, os.read, os.write, os.close
     read_now, write_now, reset = no_wait.reader(RELAY_SIZE), no_wait.writer(), sockets.reset
     orders_fd, alarm_fd = worker.orders.fileno(), looks.alarm.fd
     readable, writable, broken = select.EPOLLIN, select.EPOLLOUT, _BROKEN
-    moved_s, most, on_trial = pairs.moved_s, worker.max_connections, backends.on_trial
+    moved_s, most, on_trial = pairs.clients.moved_s, worker.max_connections, backends.on_trial
     next_tick_s = 0.0
 
     while True:
@@ -187,10 +188,10 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
         if now_s >= next_tick_s:
             next_tick_s = now_s + TICK_S
             usual.leave_late(now_s - TICK_S)
-            pairs.expire()
+            pairs.limits.expire()
         if now_s >= looks.next_s:
             limits.end_idle(now_s)
-        pairs.end_turn()
+        pairs.turn.end()
         if verbose:
             counters.record_poll(row, len(events))
         held = len(asking) + len(backend_of) + len(moved_s)

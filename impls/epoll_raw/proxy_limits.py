@@ -5,7 +5,8 @@ import select
 from impls import counters
 from impls.epoll_raw.accept import REST_S, Listeners
 from impls.epoll_raw.idle import Looks
-from impls.epoll_raw.pairs import READ_EVENTS, Pairs
+from impls.epoll_raw.pair import READ_EVENTS
+from impls.epoll_raw.pairs import Pairs
 from impls.epoll_raw.usual import Usual
 from impls.worker import Worker
 
@@ -36,8 +37,8 @@ class ProxyLimits:
         """Close connections on which nothing has moved for too long."""
         ended = self._usual.end_silent(now_s - self._looks.limit_s)
         self._worker.counters[counters.ERROR_IDLE] += ended
-        oldest_s = min(self._pairs.end_idle(), next(iter(self._usual.asking.values()), now_s))
-        self._looks.looked(now_s, oldest_s, soon=bool(self._pairs.untaken))
+        oldest_s = min(self._pairs.limits.end_idle(), next(iter(self._usual.asking.values()), now_s))
+        self._looks.looked(now_s, oldest_s, soon=bool(self._pairs.clients.untaken))
 
     def obey(self) -> None:
         """Take the parent's order."""
@@ -50,7 +51,7 @@ class ProxyLimits:
         if self.is_stopping:
             self._stop(now_s)
         self._listeners.adjust(self._room(), now_s)
-        left = self._listeners.accepts or self._usual.asking or self._usual.backend_of or self._pairs.sides
+        left = self._listeners.accepts or self._usual.asking or self._usual.backend_of or self._pairs.turn.sides
         return self.is_stopping and not left
 
     def _stop(self, now_s: float) -> None:
@@ -63,10 +64,10 @@ class ProxyLimits:
         if not self._has_begun_to_stop:
             self._has_begun_to_stop = True
             self._pairs.stop()
-            self._pairs.end_turn()
+            self._pairs.turn.end()
 
     def _room(self) -> int:
-        if self._pairs.is_starved:
+        if self._pairs.backends.is_starved:
             return 0
-        usual = self._usual
-        return self._worker.max_connections - len(usual.asking) - len(usual.backend_of) - len(self._pairs.moved_s)
+        usual, clients = self._usual, self._pairs.clients
+        return self._worker.max_connections - len(usual.asking) - len(usual.backend_of) - len(clients.moved_s)

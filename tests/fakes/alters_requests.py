@@ -1,7 +1,8 @@
 """The proxy alters a byte of the requests that it relays."""
 
-from impls.epoll_raw import pairs, usual
+from impls.epoll_raw import usual
 from impls.epoll_raw.pair import Pair
+from impls.epoll_raw.pair_relay import PairRelay
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {
@@ -21,16 +22,16 @@ def altered(request: bytes) -> bytes:
 
 
 def main() -> None:
-    connect, relay = usual.Usual.connect, pairs.Pairs._from_client
+    connect, relay = usual.Usual.connect, PairRelay._from_client
 
     def connect_and_alter(exchanges: usual.Usual, client: int, request: bytes, now_s: float) -> None:
         connect(exchanges, client, altered(request), now_s)
 
-    def relay_and_alter(relaying: pairs.Pairs, pair: Pair, data: bytes) -> None:
+    def relay_and_alter(relaying: PairRelay, pair: Pair, data: bytes) -> None:
         relay(relaying, pair, altered(data))
 
     replace(usual.Usual, "connect", connect_and_alter)
-    replace(pairs.Pairs, "_from_client", relay_and_alter)
+    replace(PairRelay, "_from_client", relay_and_alter)
     run()
 
 

@@ -1,7 +1,7 @@
 """When the backend has answered, the proxy forgets what the client has not taken yet."""
 
-from impls.epoll_raw import pairs
 from impls.epoll_raw.pair import Pair
+from impls.epoll_raw.pair_relay import PairRelay
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
@@ -9,13 +9,13 @@ PERHAPS_BY = {"PROXY-BROKEN-REPLY", "PROXY-EARLY-REPLY", "PROXY-SLOW-READER"}
 
 
 def main() -> None:
-    end = pairs.Pairs._end
+    end = PairRelay.end
 
-    def forget_and_end(relay: pairs.Pairs, pair: Pair, last_words: bytes = b"") -> None:
+    def forget_and_end(relay: PairRelay, pair: Pair, last_words: bytes = b"") -> None:
         pair.client.unsent = b""
         end(relay, pair, last_words)
 
-    replace(pairs.Pairs, "_end", forget_and_end)
+    replace(PairRelay, "end", forget_and_end)
     run()
 
 

@@ -1,8 +1,8 @@
 """When a backend ends a reply that did not say its length, or stops within one, a 502 follows what came of it."""
 
 from impls.contract import BAD_GATEWAY
-from impls.epoll_raw import pairs
 from impls.epoll_raw.pair import Pair
+from impls.epoll_raw.pair_relay import PairRelay
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-BROKEN-REPLY", "PROXY-EARLY-REPLY", "PROXY-END-EOF", "PROXY-HALF-CLOSE", "PROXY-LARGE-REPLY"}
@@ -10,15 +10,15 @@ PERHAPS_BY = {"PROXY-SLOW-READER"}
 
 
 def main() -> None:
-    ended = pairs.Pairs._backend_ended
+    ended = PairRelay._backend_ended
 
-    def answer_whatever_came(relay: pairs.Pairs, pair: Pair, *, cleanly: bool) -> None:
+    def answer_whatever_came(relay: PairRelay, pair: Pair, *, cleanly: bool) -> None:
         if pair.framing.between:
             ended(relay, pair, cleanly=cleanly)
         else:
-            relay._end(pair, BAD_GATEWAY)
+            relay.end(pair, BAD_GATEWAY)
 
-    replace(pairs.Pairs, "_backend_ended", answer_whatever_came)
+    replace(PairRelay, "_backend_ended", answer_whatever_came)
     run()
 
 

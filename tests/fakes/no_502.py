@@ -1,6 +1,6 @@
 """A client whose backends all fail gets nothing."""
 
-from impls.epoll_raw import pairs
+from impls.epoll_raw import pair_relay
 from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
@@ -9,7 +9,7 @@ REJECTED_BY = {"PROXY-502", "PROXY-502-BROKEN", "PROXY-ALL-OUT"}
 
 
 def close_silently(worker: Worker) -> None:
-    replace(pairs, "BAD_GATEWAY", b"")
+    replace(pair_relay, "BAD_GATEWAY", b"")
     serve(worker)
 
 

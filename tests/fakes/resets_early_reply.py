@@ -1,17 +1,17 @@
 """A client that is still sending its request is closed at once when it has its reply, which resets the connection."""
 
-from impls.epoll_raw import pairs
-from impls.epoll_raw.pair import Pair
+from impls.epoll_raw.pair import Side
+from impls.epoll_raw.pair_clients import PairClients
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"PROXY-EARLY-REPLY"}
 
 
 def main() -> None:
-    def close_at_once(relay: pairs.Pairs, pair: Pair) -> None:
-        relay._drop(pair.client)
+    def close_at_once(clients: PairClients, client: Side) -> None:
+        clients.drop(client)
 
-    replace(pairs.Pairs, "_close_client", close_at_once)
+    replace(PairClients, "close", close_at_once)
     run()
 
 
