@@ -77,15 +77,18 @@ def give_up(subject: Subject) -> None:
 
 
 def _kill_until_end(server: Server) -> list[float]:
-    """Kill workers until the server ends; return when each died (time.monotonic)."""
+    """Kill workers until the server ends; return when each was killed (time.monotonic).
+
+    A pause lies between: who sees a death late takes the pause after it for shorter than it was.
+    """
     deaths_s: list[float] = []
     deadline = time.monotonic() + _GIVEN_UP_WITHIN_S
     while not server.wait_ended(_LOOK_EVERY_S):
         for pid in server.worker_pids():
+            deaths_s.append(time.monotonic())
             with suppress(ProcessLookupError):
                 os.kill(pid, SIGKILL)
             processes.wait_ended(pid, SETTLE_S)
-            deaths_s.append(time.monotonic())
         if time.monotonic() > deadline or len(deaths_s) > _MOST_DEATHS:
             raise ContractViolation(
                 "a server that gives up when a worker has died six times in a row",
