@@ -113,19 +113,19 @@ def _interval(figures: NDArray[np.float64], rng: np.random.Generator) -> tuple[f
     if len(figures) < FEWEST_FOR_BOOTSTRAP:
         half = _student(len(figures) - 1) * float(figures.std(ddof=1)) / math.sqrt(len(figures))
         return value, value - half, value + half
-    tail = (1 - _expanded_confidence(len(figures))) / 2
-    low, high = np.quantile(_resampled_means(figures, rng), (tail, 1 - tail))
+    from scipy.stats import bootstrap  # noqa: PLC0415  takes a second, which --help should not wait for
+
+    found = bootstrap(
+        (figures,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _DRAWS_AT_ONCE // len(figures)),
+        confidence_level=_expanded_confidence(len(figures)),
+        method="percentile",
+        rng=rng,
+    ).confidence_interval
     # Rounding can push the bound of equal figures past their mean.
-    return value, min(float(low), value), max(float(high), value)
-
-
-def _resampled_means(figures: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the means of as many figures, drawn from them with replacement, RESAMPLES times."""
-    at_once = max(1, _DRAWS_AT_ONCE // len(figures))
-    sizes = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
-    return np.concatenate(
-        [figures[rng.integers(len(figures), size=(size, len(figures)))].mean(axis=1) for size in sizes]
-    )
+    return value, min(float(found.low), value), max(float(found.high), value)
 
 
 def _student(freedom: float) -> float:
