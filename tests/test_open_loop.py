@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness import ports, processes
+from harness.conformance.connection import Connection
 from harness.loadgen import Generator, Job, Outcome
 from harness.registry import find
 from harness.servers import Server
@@ -102,13 +103,26 @@ def test_a_handshake_that_is_waited_for_has_its_time_too(generator: Generator) -
 @both
 @pytest.mark.parametrize("via", ["127.0.0.1", BEYOND_LOOPBACK])
 def test_the_first_byte_has_a_time_of_its_own(generator: Generator, workload: Workload, via: str) -> None:
-    parts = [REPLY[:9], REPLY[9:]]
-    handler = sending(*parts) if workload == "short" else sending_each_time(*parts)
-    with serving(handler) as (_, port):
+    with serving(sending_halves(kept=workload == "keepalive")) as (_, port):
         outcome = run(generator, (via, port), workload, rate_rps=RATE_RPS / 4)
     assert outcome.errors == {}
     check_order(outcome, workload)
     assert np.any(outcome.first_byte_ns < outcome.latency_ns)
+
+
+def sending_halves(*, kept: bool) -> Handler:
+    """Answer with a half that the client reads alone, however late it is, and the rest after that."""
+
+    def handler(connection: socket.socket) -> None:
+        client = Connection(connection, connection.getpeername())
+        while connection.recv(4096):
+            client.send(REPLY[:9])
+            client.wait_taken(ENDS_WITHIN_S)
+            client.send(REPLY[9:])
+            if not kept:
+                return
+
+    return handler
 
 
 def check_order(outcome: Outcome, workload: Workload) -> None:
