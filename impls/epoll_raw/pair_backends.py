@@ -75,6 +75,7 @@ class PairBackends:
                     pair.untried = itertools.chain((target,), pair.untried)
                     self._wait_for_descriptor(pair, request, error)
                     return True
+                self._backends.untried(target)
                 self.failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
                 continue
             result = connection.connect_ex((address.host, address.port))
@@ -124,7 +125,7 @@ class PairBackends:
 
     def leave(self, pair: Pair) -> None:
         """Close the pair's backend, and go on to no other."""
-        if not pair.connected and pair.target is not None:
+        if pair.target is not None and (pair in self.connecting or pair in self.waiting):
             self._backends.untried(pair.target)
         self.waiting.pop(pair, None)
         self.connecting.pop(pair, None)

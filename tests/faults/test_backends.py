@@ -2,6 +2,7 @@
 
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness import ports, processes
@@ -27,6 +29,8 @@ MOST_FREE = 4
 """Descriptors that a worker may have had for other uses, and those in reserve."""
 AT_ONCE_S = 1.5
 """A wait for a backend would be much longer."""
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 kept = pytest.mark.parametrize("flags", [[], ["-k"]], ids=["short", "kept"])
 
@@ -47,10 +51,10 @@ def status(up: Running) -> bytes:
 
 
 @contextmanager
-def silent() -> Iterator[str]:
+def silent(address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """Listen somewhere without ever accepting, with the queue full: who connects gets no answer."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(address)
         listener.listen(0)
         with socket.create_connection(listener.getsockname()):
             yield ports.join(*listener.getsockname())
@@ -172,6 +176,32 @@ def test_a_backend_swallows_connections__after_each_rest_it_costs_one_client_and
         late = statuses.count(b"504")
         assert 1 <= late <= WATCHED_S / (REST_S + CONNECT_S) + 1
         assert statuses.count(b"200") == len(statuses) - late
+
+
+def test_who_had_a_502_resets_while_another_waits_for_the_backend__others_have_theirs_at_once(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with (
+        ports.reserve("127.0.0.1") as backend,
+        proxy(impl, ["-k", "--connect-timeout", str(LONG_S)], [backend], SHORT_S, tmp_path) as up,
+        ExitStack() as stack,
+    ):
+        told = stack.enter_context(up.connect())
+        told.sendall(REQUEST)
+        assert b" 502 " in told.recv(4096)
+        stack.enter_context(silent(ports.split(backend)))
+
+        def is_tried() -> bool:
+            stack.enter_context(up.connect()).sendall(REQUEST)
+            found = psutil.Process(up.worker).net_connections("tcp")
+            return any(one.raddr == ports.split(backend) and one.status == psutil.CONN_SYN_SENT for one in found)
+
+        assert processes.wait_until(is_tried, TIMEOUT_S)
+        told.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        told.close()
+        began_s = time.monotonic()
+        assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
+        assert time.monotonic() - began_s < AT_ONCE_S
 
 
 def test_no_descriptor_is_left_for_a_backend__each_client_gets_504_after_the_connect_timeout_and_none_is_left_out(
