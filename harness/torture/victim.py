@@ -61,14 +61,14 @@ class Victim:
         """Note what it keeps after its first exchanges, so many at once and without a fault.
 
         Of other descriptors than sockets these are what a quiet worker holds: libuv has one more from its first
-        connection on. A proxy that keeps sockets may keep as many as it may have needed at a time; others may keep
-        none. Raises ProcessLookupError.
+        connection on. A proxy that keeps sockets may keep as many as it may have needed at a time, where each client may
+        be back before its last exchange is noticed to have ended; others may keep none. Raises ProcessLookupError.
         """
         await self._settled(_STILL_WITHOUT_FAULTS_S)
         used, fresh = largest(map(held, self.server.worker_pids())), self._noted()
         self._fresh = replace(fresh, others=max(used.others, fresh.others))
         if self.target.way.proxied and used.sockets > fresh.sockets:
-            self._spare = at_once
+            self._spare = 2 * at_once
 
     async def note_warm(self) -> None:
         """Note what it is like after load without a fault done to its processes. Raises ProcessLookupError."""
