@@ -61,8 +61,9 @@ class Victim:
         """Note what it keeps after its first exchanges, so many at once and without a fault.
 
         Of other descriptors than sockets these are what a quiet worker holds: libuv has one more from its first
-        connection on. A proxy that keeps sockets may keep as many as it may have needed at a time, where each client may
-        be back before its last exchange is noticed to have ended; others may keep none. Raises ProcessLookupError.
+        connection on. A proxy that keeps sockets may keep as many as it may have needed at a time, where each client
+        may be back before its last exchange is noticed to have ended; others may keep none. Raises
+        ProcessLookupError.
         """
         await self._settled(_STILL_WITHOUT_FAULTS_S)
         used, fresh = largest(map(held, self.server.worker_pids())), self._noted()
