@@ -62,29 +62,30 @@ class RequestFraming:
         if self._body_left == _UNTIL_END:
             self.unanswered = max(self.unanswered, 1)
             return
-        left: bytes | bytearray = data
-        while left:
+        stream, new_from = _grown(self._head, data) if self._head else (data, 0)
+        at = 0  # as many short requests come in one read, what is left of it is not copied for each
+        while at < len(stream):
             if self.whole:
                 self.whole = False
                 self.unanswered += 1
             if self._body_left == 0:
-                head, end = _grown(self._head, left) if self._head else (left, left.find(_BLANK_LINE))
-                before = len(head) if end < 0 else end + 3  # its last byte, had it come by bytes
-                if before > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(head, 0, _TELLING_BYTES):
+                end = stream.find(_BLANK_LINE, max(at, new_from))
+                before = (len(stream) if end < 0 else end + 3) - at  # its last byte, had it come by bytes
+                if before > MAX_HEAD or not _MAY_BECOME_REQUEST.fullmatch(stream, at, at + _TELLING_BYTES):
                     self._head = b""
                     self._body_left = _UNTIL_END
                     return
                 if end < 0:
-                    self._head = head
+                    self._head = stream[at:] if at else stream
                     return
                 self._head = b""
-                left = head[end + 4 :]
-                self._body_left = _body_length(head[: end + 2], without=0)
+                self._body_left = _body_length(stream[at : end + 2], without=0)
+                at = end + 4
             if self._body_left == _UNTIL_END:
                 return
-            taken = min(self._body_left, len(left))
+            taken = min(self._body_left, len(stream) - at)
             self._body_left -= taken
-            left = left[taken:]
+            at += taken
             self.whole = self._body_left == 0
 
     @property
@@ -110,29 +111,29 @@ class ReplyFraming:
 
     def feed(self, data: bytes) -> int:
         """Take the next bytes from the backend and return how many replies became complete with them."""
-        completed = 0
-        left: bytes | bytearray = data
-        while left:
+        completed = at = 0
+        stream, new_from = _grown(self._head, data) if self._head else (data, 0)
+        while at < len(stream):
             if self._body_left == 0:
                 self.between = False
-                head, end = _grown(self._head, left) if self._head else (left, left.find(_BLANK_LINE))
+                end = stream.find(_BLANK_LINE, max(at, new_from))
                 # A head that came at once is judged as one that came byte by byte.
-                if not _may_become_head(head, len(head) if end < 0 else end + 3):
+                if not _may_become_head(stream[at : at + 5], (len(stream) if end < 0 else end + 3) - at):
                     self._head = b""
                     self._body_left = _UNTIL_END
                     break
                 if end < 0:
-                    self._head = head
+                    self._head = stream[at:] if at else stream
                     break
                 self._head = b""
-                left = head[end + 4 :]
+                head, at = stream[at : end + 2], end + 4
                 if head[9:10] == b"1":
                     continue
-                self._body_left = _reply_body_length(head[: end + 2])
-            taken = min(self._body_left, len(left))
+                self._body_left = _reply_body_length(head)
+            taken = min(self._body_left, len(stream) - at)
             if self._body_left != _UNTIL_END:
                 self._body_left -= taken
-            left = left[taken:]
+            at += taken
             if self._body_left == 0:
                 completed += 1
                 self.between = True
@@ -166,21 +167,20 @@ def _is_bare_request(data: bytes) -> bool:
     return b"content-length" not in lower and b"transfer-encoding" not in lower
 
 
-def _grown(head: bytes | bytearray, data: bytes | bytearray) -> tuple[bytes | bytearray, int]:
-    """Add bytes to what came of a head, and find where it ends; -1 as long as it does not.
+def _grown(head: bytes | bytearray, data: bytes) -> tuple[bytearray, int]:
+    """Add bytes to what came of a head, and tell from where on its end may be among them.
 
     Only what is new is looked at, and what is old is not copied: a head may come byte by byte.
     """
-    known = len(head)
     grown = head if isinstance(head, bytearray) else bytearray(head)
+    new_from = max(0, len(grown) - 3)
     grown += data
-    end = grown.find(_BLANK_LINE, max(0, known - 3))
-    return (grown, end) if end < 0 else (bytes(grown), end)
+    return grown, new_from
 
 
-def _may_become_head(data: bytes | bytearray, length: int) -> bool:
-    """Tell whether the first ``length`` bytes, all or those of a head but its last, may begin a reply."""
-    return length <= MAX_HEAD and data[:5] == b"HTTP/"[:length]
+def _may_become_head(begin: bytes | bytearray, length: int) -> bool:
+    """Tell whether so many bytes may begin a reply, all or those of a head but its last; ``begin`` is five of them."""
+    return length <= MAX_HEAD and begin == b"HTTP/"[:length]
 
 
 def _reply_body_length(head: bytes | bytearray) -> int:
