@@ -8,10 +8,11 @@ import gevent
 from impls.connections import Connections
 from impls.contract import LINGER_MOST_S, LINGER_S, READ_SIZE
 from impls.gevent.accept import Connection
+from impls.gevent.turn import Turn
 from impls.log import Log
 
 
-def linger(connection: Connection, connections: Connections[Connection], log: Log | None) -> None:
+def linger(connection: Connection, connections: Connections[Connection], turn: Turn, log: Log | None) -> None:
     """End the stream, and read on until the client ends its own or is silent for LINGER_S; not for ever.
 
     A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
@@ -28,3 +29,4 @@ def linger(connection: Connection, connections: Connections[Connection], log: Lo
         if not data:
             return
         connections.touch(connection)
+        turn.moved(connection)

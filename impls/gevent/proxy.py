@@ -30,6 +30,7 @@ from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
+from impls.gevent.turn import Turn
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
 
@@ -53,6 +54,7 @@ class _Common:
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.failures = Failures(self.backends, worker.counters, worker.log)
+        self.turn = Turn()
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = BoundedSemaphore()
@@ -111,7 +113,7 @@ class _Pair:
 
     __slots__ = (
         "_address", "_backend", "_client", "_common", "_connections", "_debug", "_failing", "_failures", "_forwarder",
-        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "exchange",
+        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "_turn", "exchange",
         "wait_until_s",
     )  # fmt: skip
 
@@ -126,6 +128,7 @@ class _Pair:
         self._common = common
         self._failures = common.failures
         self._connections = common.connections
+        self._turn = common.turn
         self._client = client
         self.exchange = Exchange()
         self._late = False
@@ -154,7 +157,7 @@ class _Pair:
                     self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
-                    linger(client, self._connections, self._log if self._debug else None)
+                    linger(client, self._connections, self._turn, self._log if self._debug else None)
         except OSError as error:
             self._connections.failed(client, error, self._failing)
         client.close()
@@ -259,9 +262,11 @@ class _Pair:
         client = self._client
         fd = client.fileno()
         while True:
-            if unsent and not self._forward(backend, unsent):
-                self._discard()
-                return
+            if unsent:
+                if not self._forward(backend, unsent):
+                    self._discard()
+                    return
+                self._turn.moved(self)
             try:
                 data = client.recv(RELAY_SIZE)
             except OSError as error:
@@ -310,6 +315,7 @@ class _Pair:
                 self._log.read(fd, data)
             self._moved()
             self.exchange.half_closed = not data
+            self._turn.moved(self)
 
     def _forward_end(self, backend: Connection) -> None:
         self.exchange.half_closed = True
@@ -347,6 +353,7 @@ class _Pair:
                 self._timer.stop()
                 if self._orders.to_stop:
                     self._connections.end_unused(self._client)
+            self._turn.moved(self)
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

@@ -24,6 +24,7 @@ from impls.gevent.accept import READABLE, Acceptor, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.gevent.polls import count_polls
 from impls.gevent.proxy import relaying
+from impls.gevent.turn import Turn
 from impls.worker import Worker
 
 LIBRARY = f"gevent {gevent.__version__}"
@@ -45,6 +46,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
     keepalive, debug = worker.options.keepalive, worker.options.debug
     reply = worker.options.reply
     hub = gevent.get_hub()
+    turn = Turn()
 
     def answer(connection: Connection, _: Peer) -> None:  # noqa: C901, PLR0912  the hot path: a call per step would cost more than it explains
         fd = connection.fileno()
@@ -73,7 +75,7 @@ def answering(worker: Worker, connections: Connections[Connection]) -> Handler: 
                 kind = counters.ERROR_READ
                 if not keepalive:
                     if len(data) == READ_SIZE or not (data.startswith(GET) and data.endswith(BLANK_LINE)):
-                        linger(connection, connections, log if debug else None)
+                        linger(connection, connections, turn, log if debug else None)
                     break
                 moved[connection] = connections.sweeps
                 if orders.to_stop:

@@ -1,0 +1,77 @@
+"""A client that sends without end is no burden to others."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness import ports
+from harness.registry import Implementation
+from tests.faults.limited import REPLY, exchange, running
+from tests.peers import serving
+
+OTHERS = 10
+WITHIN_S = 2.0
+"""For each of the others: no measure of speed, only much less than for ever."""
+BEGIN = b"POST / HTTP/1.1\r\nContent-Length: 900000000000\r\n\r\n"
+FLOODS = {"tiny requests": b"A \r\n\r\n" * 10_000, "a large one": BEGIN + bytes(60_000)}
+FLOODING = """
+import socket, sys
+block = sys.stdin.buffer.read()
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+for sent in range(sys.maxsize):
+    connection.sendall(block)
+    if sent == 20:
+        print("under way", flush=True)
+"""
+STARVED_BY_TINY_REQUESTS = {"uvloop"}
+
+
+def only_small_ones_answered(connection: socket.socket) -> None:
+    """Answer a GET; of anything else read all and say nothing."""
+    received = connection.recv(65536)
+    if received.startswith(b"GET "):
+        connection.sendall(REPLY)
+    while connection.recv(1 << 20):
+        pass
+
+
+@contextmanager
+def flooding(address: tuple[str, int], block: bytes) -> Iterator[None]:
+    """Send a block over and over, from a process of its own, which must not be stopped meanwhile."""
+    host, port = address
+    with subprocess.Popen([sys.executable, "-c", FLOODING, host, str(port)], stdin=-1, stdout=-1, stderr=-1) as client:
+        try:
+            assert client.stdin
+            assert client.stdout
+            client.stdin.write(block)
+            client.stdin.close()
+            assert client.stdout.readline(), "the client cannot send"
+            yield
+            assert client.poll() is None, "the client was stopped"
+        finally:
+            client.kill()
+
+
+@pytest.mark.parametrize("mode", ["server", "proxy", "kept proxy"])
+@pytest.mark.parametrize("block", FLOODS.values(), ids=FLOODS)
+def test_a_client_sends_without_end__others_get_their_replies(
+    impl: Implementation, mode: str, block: bytes, tmp_path: Path
+) -> None:
+    if impl.name in STARVED_BY_TINY_REQUESTS and mode != "server" and block == FLOODS["tiny requests"]:
+        pytest.skip("others wait for more than 2 s")
+    flags = ["-k"] if mode == "kept proxy" else []
+    with serving(only_small_ones_answered) as backend:
+        if mode != "server":
+            flags += ["-x", ports.join(*backend)]
+        with running(impl, flags, tmp_path) as up, flooding(up.address, block):
+            for _ in range(OTHERS):
+                began_s = time.monotonic()
+                with up.connect() as other:
+                    assert b" 200 " in exchange(other)
+                assert time.monotonic() - began_s < WITHIN_S
