@@ -37,8 +37,8 @@ reset destroys the reply on its way."""
 LINGER_MOST_S = 30.0
 """How long it reads on at most from a client that is never silent."""
 GONE_CHECK_S = 0.1
-"""How often a proxy asks a client that has ended its stream whether it is still there: where it resets, not every
-library tells of that."""
+"""How often a proxy asks a client that it does not read from whether it is still there: one that has ended its stream,
+or whose request its backend does not take. Where it resets, not every library tells of that."""
 
 
 @dataclass(frozen=True, slots=True)

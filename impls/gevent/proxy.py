@@ -24,13 +24,14 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GONE_CHECK_S, RELAY_SIZE
+from impls.contract import BAD_GATEWAY, RELAY_SIZE
 from impls.descriptors import EXHAUSTED, RETRY_S, Reserve
 from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
 from impls.gevent.turn import Turn
+from impls.gevent.unread import Unread
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
 
@@ -55,6 +56,7 @@ class _Common:
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.failures = Failures(self.backends, worker.counters, worker.log)
         self.turn = Turn()
+        self.unread = Unread(_Pair.has_gone)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = BoundedSemaphore()
@@ -113,8 +115,8 @@ class _Pair:
 
     __slots__ = (
         "_address", "_backend", "_client", "_common", "_connections", "_debug", "_failing", "_failures", "_forwarder",
-        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "_turn", "exchange",
-        "wait_until_s",
+        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "_turn", "_unread",
+        "exchange", "wait_until_s",
     )  # fmt: skip
 
     def __init__(self, common: _Common, client: Connection) -> None:
@@ -129,6 +131,7 @@ class _Pair:
         self._failures = common.failures
         self._connections = common.connections
         self._turn = common.turn
+        self._unread = common.unread
         self._client = client
         self.exchange = Exchange()
         self._late = False
@@ -282,7 +285,7 @@ class _Pair:
             self._watch()
             if not data:
                 self._forward_end(backend)
-                self._notice_reset()
+                self._unread.add(self)
                 return
             self._moved()
             self.exchange.requests.feed(data)
@@ -292,6 +295,7 @@ class _Pair:
     def _forward(self, backend: Connection, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
         self.exchange.unread = self.exchange.unsent = True
+        self._unread.add(self)
         try:
             self._send_all(backend, data)
         except OSError as error:
@@ -299,6 +303,8 @@ class _Pair:
             if self._debug and not self._over:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
+        finally:
+            self._unread.discard(self)
         self.exchange.unread = self.exchange.unsent = False
         return True
 
@@ -372,16 +378,17 @@ class _Pair:
             return self._failures.ended(self._address, self.exchange, cleanly=False)
         return self._failures.silent(self._address, self.exchange) if self._late else b""
 
-    def _notice_reset(self) -> None:
-        """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""
-        while True:
-            gevent.sleep(GONE_CHECK_S)
-            if self._over:
-                return
+    def has_gone(self) -> bool:
+        """Tell whether the exchange has ended, and end it where the client has reset: to be asked while it is unread.
+
+        A client that has ended its stream is readable for ever, and one whose request the backend does not take is not
+        watched.
+        """
+        if not self._over:
             number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 self._client_left(OSError(number, os.strerror(number)))
-                return
+        return self._over
 
     def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
         """Take an error of the client's connection, unless it is its close, and end the exchange."""

@@ -1,18 +1,21 @@
-"""A client that sends without end is no burden to others."""
+"""A client that sends without end, or leaves in the middle, is no burden to others and no fault of its backend's."""
 
+import select
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness import ports
+from harness import ports, processes
 from harness.registry import Implementation
-from tests.faults.limited import REPLY, exchange, running
+from tests.faults.limited import REPLY, TIMEOUT_S, exchange, running
 from tests.peers import serving
 
 OTHERS = 10
@@ -30,6 +33,10 @@ for sent in range(sys.maxsize):
         print("under way", flush=True)
 """
 STARVED_BY_TINY_REQUESTS = {"uvloop"}
+LEAVING = 20
+HELD_BACK_S = 0.5
+HELD_BACK = b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000)
+BLIND_WHEN_HELD_BACK = {"uvloop", "trio"}
 
 
 def only_small_ones_answered(connection: socket.socket) -> None:
@@ -75,3 +82,40 @@ def test_a_client_sends_without_end__others_get_their_replies(
                 with up.connect() as other:
                     assert b" 200 " in exchange(other)
                 assert time.monotonic() - began_s < WITHIN_S
+
+
+@pytest.mark.parametrize("flags", [[], ["-k"]], ids=["short", "kept"])
+def test_clients_reset_while_their_requests_are_held_back__the_backend_sees_the_ends_and_is_not_to_blame(
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
+) -> None:
+    if impl.name in BLIND_WHEN_HELD_BACK:
+        pytest.skip("a reset is noticed when the reply timeout is over")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT_S)
+        with running(impl, [*flags, "-x", ports.join(*listener.getsockname())], tmp_path) as up:
+            clients = [up.connect() for _ in range(LEAVING)]
+            with ThreadPoolExecutor(LEAVING) as threads:
+                list(threads.map(expect_held_back, clients))
+            backends = [listener.accept()[0] for _ in clients]
+            for client in clients:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+            assert processes.wait_until(lambda: all(map(has_ended_unread, backends)), WITHIN_S)
+            for backend in backends:
+                backend.close()
+            assert up.count_in_the_end("read") == LEAVING
+            assert [up.count(f"backend_{kind}") for kind in ("refused", "timeout", "broken")] == [0, 0, 0]
+
+
+def expect_held_back(client: socket.socket) -> None:
+    """Send a request that is not taken whole, as its backend reads nothing."""
+    client.settimeout(HELD_BACK_S)
+    with pytest.raises(TimeoutError):
+        client.sendall(HELD_BACK)
+
+
+def has_ended_unread(connection: socket.socket) -> bool:
+    """Tell whether the other end has ended the connection or reset it, although what it sent was not read."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
