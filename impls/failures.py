@@ -24,12 +24,18 @@ class Failures(Generic[_T]):
     # Before a backend has accepted
 
     def refused(self, backend: _T, error: Exception, *, is_connected: bool = False) -> None:
-        """Take it that a connection failed before it took the request; the next backend may be tried."""
+        """Take it that a connection failed before it took the request; the next backend may be tried.
+
+        A library may tell as a connect that failed what is the reset of a connection just made; a refusal is no reset.
+        """
+        is_connected = is_connected or isinstance(error, ConnectionResetError)
         if not is_connected and isinstance(error, OSError) and error.errno in OWN_WANT:
             self.untried(backend, error)
             return
         self._report(backend, counters.ERROR_BACKEND_REFUSED, f"refused: {_reason(error)}")
-        if not is_connected:
+        if is_connected:
+            self._backends.accepted(backend)
+        else:
             self._backends.failed(backend)
 
     def untried(self, backend: _T, error: Exception) -> None:

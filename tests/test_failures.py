@@ -61,6 +61,11 @@ CASES = {
     "it accepts and then resets": Case(
         lambda to: to.refused(BACKEND, NO_ROUTE, is_connected=True), REFUSED, "refused: No route to host"
     ),
+    "it accepts and resets before that is told": Case(
+        lambda to: to.refused(BACKEND, ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")),
+        REFUSED,
+        "refused: Connection reset by peer",
+    ),
     "it fails without an error number": Case(
         lambda to: to.refused(BACKEND, OSError("all failed")), REFUSED, "refused: all failed", left_out=True
     ),

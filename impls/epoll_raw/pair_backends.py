@@ -138,10 +138,12 @@ class PairBackends:
             pair.backend = pair.client.peer = None
 
     def _refused(self, pair: Pair, number: int) -> None:
-        if number not in OWN_WANT:
-            self._leave_out(pair)
-        elif pair.target is not None:
+        if pair.target is not None and number in OWN_WANT:
             self._backends.untried(pair.target)
+        elif pair.target is not None and number == errno.ECONNRESET:  # a refusal is none: it had accepted
+            self._backends.accepted(pair.target)
+        else:
+            self._leave_out(pair)
         how = "could not be tried" if number in OWN_WANT else "refused"
         self.failed(pair, counters.ERROR_BACKEND_REFUSED, f"{how}: {os.strerror(number)}")
 

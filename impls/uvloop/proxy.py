@@ -289,7 +289,7 @@ class _Pair(Client, asyncio.Protocol):
     def backend_lost(self, address: Address, error: Exception) -> None:
         """Take the failure of the backend's connection."""
         if self._backend is None:
-            self._relay.failures.refused(address, error)
+            self._relay.failures.refused(address, error, is_connected=True)
         elif not self._over:
             self._take_last_reply(self._backend, cleanly=isinstance(error, BrokenPipeError))
 

@@ -153,6 +153,24 @@ def test_a_backend_that_accepts_gives_no_reply__it_is_not_left_out(
         assert (up.count("backend_out"), up.count("no_backend")) == (0, 0)
 
 
+@kept
+def test_a_backend_accepts_and_resets_at_once__it_is_not_left_out(
+    impl: Implementation, flags: Sequence[str], tmp_path: Path
+) -> None:
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+
+    with (
+        serving(reset) as backend,
+        proxy(impl, flags, [ports.join(*backend)], LONG_S, tmp_path) as up,
+    ):
+        assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
+        # Whether it has got the request by then is a matter of chance.
+        found = ("backend_refused", "backend_broken")
+        assert processes.wait_until(lambda: sum(up.count(kind) for kind in found) == REQUESTS, TIMEOUT_S)
+        assert (up.count("backend_out"), up.count("no_backend")) == (0, 0)
+
+
 def test_a_backend_swallows_connections__after_each_rest_it_costs_one_client_and_not_all(
     impl: Implementation, tmp_path: Path
 ) -> None:
