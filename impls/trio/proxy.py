@@ -11,13 +11,14 @@ from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
-from impls.contract import BAD_GATEWAY, GONE_CHECK_S, RELAY_SIZE
+from impls.contract import BAD_GATEWAY, RELAY_SIZE
 from impls.descriptors import EXHAUSTED, RETRY_S, Reserve
 from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.listeners import open_backend_socket
 from impls.trio.accept import Connection, Handler
 from impls.trio.linger import linger
+from impls.trio.unread import Unread
 from impls.worker import Worker
 
 
@@ -40,6 +41,7 @@ class _Common:
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.failures = Failures(self.backends, worker.counters, worker.log)
+        self.unread = Unread[_Pair]()
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = trio.Lock()
@@ -221,6 +223,7 @@ class _Pair:
             nursery.start_soon(self._forward_requests, backend, request[sent:])
             last = await self._forward_replies(backend)
             scope.cancel()
+        self._common.unread.discard(self)
         if self._client_gone:
             return b""
         if last is not None:
@@ -267,12 +270,13 @@ class _Pair:
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
                 raise
-        await self._notice_reset()
+        self._common.unread.add(self)
 
     async def _forward(self, backend: trio.socket.SocketType, data: bytes) -> bool:
         """Send the backend a part of the request; tell whether it takes more."""
         self.exchange.unread = self.exchange.unsent = True
         self._watch()
+        self._common.unread.add(self)
         try:
             await self._send_all(backend, data)
         except OSError as error:
@@ -280,6 +284,8 @@ class _Pair:
             if self._debug:
                 self._log.line(f"error {backend.fileno()} {error.strerror}")
             return False
+        finally:
+            self._common.unread.discard(self)
         self.exchange.unread = self.exchange.unsent = False
         if self.exchange.awaits_client:
             self._scope.deadline = math.inf
@@ -341,13 +347,11 @@ class _Pair:
             self._moved()
             self.exchange.half_closed = not data
 
-    async def _notice_reset(self) -> None:
-        """Look now and then whether a client that has ended its stream has gone: it is readable for ever."""
-        while True:
-            await trio.sleep(GONE_CHECK_S)
-            number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number:
-                self._client_left(OSError(number, os.strerror(number)))
+    def look(self) -> None:
+        """Find out whether a client from which nothing is read has reset the connection."""
+        number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._client_left(OSError(number, os.strerror(number)))
 
     def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
         """Take an error of the client's connection, and end the exchange."""

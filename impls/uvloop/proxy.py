@@ -31,8 +31,8 @@ from impls.uvloop.batches import Batches
 from impls.uvloop.clients import Client, Clients
 from impls.uvloop.deadlines import Deadlines
 from impls.uvloop.debug import descriptor, log_accepted, log_closed
-from impls.uvloop.half_closed import HalfClosed
 from impls.uvloop.listening import REST_S, listen
+from impls.uvloop.unread import Unread
 from impls.worker import Worker
 
 
@@ -68,7 +68,7 @@ class _Relay:
         self.watched = Deadlines[_Pair](options.reply_timeout_s, _Pair.reply_timed_out)
         self.lingering = Deadlines[_Pair](LINGER_S, _Pair.lingered)
         self.lingering_at_all = Deadlines[_Pair](LINGER_MOST_S, _Pair.lingered)
-        self.half_closed = HalfClosed(_Pair.has_gone)
+        self.unread = Unread(_Pair.has_gone)
         self.reserve = Reserve()
         self._resting = 0
         self.clients.may_come = lambda: not self._resting and self.reserve.renew()
@@ -151,14 +151,14 @@ class _Pair(Client, asyncio.Protocol):
         if self._over or (self._backend is None and self._connecting is None):
             return False
         self._exchange.half_closed = True
-        relay.half_closed.add(self)
+        relay.unread.add(self)
         if self._backend is not None:
             relay.watched.start(self)
             self._backend.write_eof()
         return True
 
     def has_gone(self) -> bool:
-        """Ask whether a client that has ended its stream has reset the connection since: the library reads no more."""
+        """Ask whether a client from which nothing is read has reset the connection."""
         number = self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._relay.row[counters.ERROR_READ] += 1
@@ -297,12 +297,14 @@ class _Pair(Client, asyncio.Protocol):
         """Read nothing more from the client until the backend has taken what it sent."""
         if not self._exchange.half_closed:
             self._exchange.unread = True
+            self._relay.unread.add(self)
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the client again."""
         if self._exchange.unread and not self._over:
             self._exchange.unread = False
+            self._relay.unread.discard(self)
             self.transport.resume_reading()
 
     def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:
@@ -415,7 +417,7 @@ class _Pair(Client, asyncio.Protocol):
         """End the exchange without a word to the client."""
         self._over = True
         self._relay.watched.stop(self)
-        self._relay.half_closed.discard(self)
+        self._relay.unread.discard(self)
         if self._backend is not None:
             self._backend.abort()
 

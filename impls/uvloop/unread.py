@@ -1,4 +1,7 @@
-"""Clients that have ended their stream, whose reset uvloop does not tell of: it reads no more from them."""
+"""Clients from which uvloop reads nothing at present, so that it does not tell of their reset.
+
+They have ended their stream, or the backend does not take what they sent.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from impls.contract import GONE_CHECK_S
 _T = TypeVar("_T")
 
 
-class HalfClosed(Generic[_T]):
+class Unread(Generic[_T]):
     """Asks now and then whether they have gone, with one timer for all of them."""
 
     def __init__(self, has_gone: Callable[[_T], bool]) -> None:
