@@ -9,7 +9,11 @@ Why this looks as it does
 - ``create_connection`` is a coroutine, so there is one task for each connection to a backend. The request is sent
   in the backend's ``connection_made``, a turn of the loop before that task would wake.
 - Back-pressure is the library's: ``pause_writing`` of one side (more than 64 KiB unsent) pauses reading the other.
-  So a pair holds at most 64 KiB and one read (250 KiB) each way, however large a message is.
+  So a pair holds at most 64 KiB and one read each way, however large a message is: RELAY_SIZE of a request, and of a
+  reply the library's 250 KiB.
+- While reads fill the buffer libuv makes up to 32 of them before it looks at another connection (``uv__read``). 8 MB of
+  small requests take seconds. So the client's is a BufferedProtocol, which says how much one read asks for, and one
+  that fills the buffer is its last in this turn of the loop. (Of ``data_received = None`` ``server.py`` tells.)
 - ``close`` sends what is unsent and then closes, which is the client's way to end; ``abort`` closes at once, which
   is the backend's.
 """
@@ -69,6 +73,9 @@ class _Relay:
         self.lingering = Deadlines[_Pair](LINGER_S, _Pair.lingered)
         self.lingering_at_all = Deadlines[_Pair](LINGER_MOST_S, _Pair.lingered)
         self.unread = Unread(_Pair.has_gone)
+        self.buffer = bytearray(RELAY_SIZE)
+        self.read = memoryview(self.buffer)
+        """What one read returns from a client, any of them: it is taken before the next."""
         self.reserve = Reserve()
         self._resting = 0
         self.clients.may_come = lambda: not self._resting and self.reserve.renew()
@@ -87,7 +94,7 @@ class _Relay:
         self.stops = True
 
 
-class _Pair(Client, asyncio.Protocol):
+class _Pair(Client, asyncio.BufferedProtocol):
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
@@ -96,11 +103,13 @@ class _Pair(Client, asyncio.Protocol):
         "_connecting",
         "_exchange",
         "_failing",
+        "_held_back",
         "_over",
         "_pending",
         "_relay",
         "_waits",
     )
+    data_received = None
 
     def __init__(self, shared: _Relay, fd: int) -> None:
         super().__init__(shared.clients, fd)
@@ -112,6 +121,8 @@ class _Pair(Client, asyncio.Protocol):
         self._pending = b""
         """What the client sent before a backend took it."""
         self._exchange = Exchange()
+        self._held_back = False
+        """The backend does not take what the client sends."""
         self._over = False
         """The exchange has ended; the client still has to take what is unsent."""
         self._failing = counters.ERROR_READ
@@ -124,8 +135,12 @@ class _Pair(Client, asyncio.Protocol):
         if self._relay.debug:
             log_accepted(self._relay.log, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  the library's signature
+        return self._relay.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         relay = self._relay
+        data = bytes(relay.read[:nbytes])
         self.moved = self.clients.tick
         if relay.debug:
             relay.log.read(descriptor(self.transport), data)
@@ -133,6 +148,8 @@ class _Pair(Client, asyncio.Protocol):
             relay.lingering.start(self)  # what comes now is read only so that the close sends no reset
             return
         self._exchange.requests.feed(data)
+        if nbytes == RELAY_SIZE:
+            self._give_way()
         if self._backend is not None:
             relay.watched.start(self)
             self._send_request(self._backend, data)
@@ -296,15 +313,29 @@ class _Pair(Client, asyncio.Protocol):
     def pause(self) -> None:
         """Read nothing more from the client until the backend has taken what it sent."""
         if not self._exchange.half_closed:
-            self._exchange.unread = True
+            self._held_back = True
             self._relay.unread.add(self)
-            self.transport.pause_reading()
+            self._stop_reading()
 
     def resume(self) -> None:
         """Read from the client again."""
-        if self._exchange.unread and not self._over:
-            self._exchange.unread = False
+        if self._held_back:
+            self._held_back = False
             self._relay.unread.discard(self)
+        self._go_on_reading()
+
+    def _give_way(self) -> None:
+        """Let the others have their turn before more is read from a client that sends without end."""
+        self._stop_reading()
+        self._relay.loop.call_soon(self._go_on_reading)
+
+    def _stop_reading(self) -> None:
+        self._exchange.unread = True
+        self.transport.pause_reading()
+
+    def _go_on_reading(self) -> None:
+        if self._exchange.unread and not (self._held_back or self._over):
+            self._exchange.unread = False
             self.transport.resume_reading()
 
     def _send_request(self, backend: asyncio.Transport, data: bytes) -> None:

@@ -32,7 +32,6 @@ for sent in range(sys.maxsize):
     if sent == 20:
         print("under way", flush=True)
 """
-STARVED_BY_TINY_REQUESTS = {"uvloop"}
 LEAVING = 20
 HELD_BACK_S = 0.5
 HELD_BACK = b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000)
@@ -69,8 +68,6 @@ def flooding(address: tuple[str, int], block: bytes) -> Iterator[None]:
 def test_a_client_sends_without_end__others_get_their_replies(
     impl: Implementation, mode: str, block: bytes, tmp_path: Path
 ) -> None:
-    if impl.name in STARVED_BY_TINY_REQUESTS and mode != "server" and block == FLOODS["tiny requests"]:
-        pytest.skip("others wait for more than 2 s")
     flags = ["-k"] if mode == "kept proxy" else []
     with serving(only_small_ones_answered) as backend:
         if mode != "server":
