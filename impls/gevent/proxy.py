@@ -30,7 +30,7 @@ from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.gevent.accept import READABLE, Connection, Handler, Peer
 from impls.gevent.linger import linger
-from impls.gevent.turn import Turn
+from impls.gevent.turn import SMALL_PIECE, Turn
 from impls.gevent.unread import Unread
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
@@ -269,7 +269,8 @@ class _Pair:
                 if not self._forward(backend, unsent):
                     self._discard()
                     return
-                self._turn.moved(self)
+                if len(unsent) > SMALL_PIECE:
+                    self._turn.moved(self)
             try:
                 data = client.recv(RELAY_SIZE)
             except OSError as error:
@@ -359,7 +360,8 @@ class _Pair:
                 self._timer.stop()
                 if self._orders.to_stop:
                     self._connections.end_unused(self._client)
-            self._turn.moved(self)
+            if len(data) > SMALL_PIECE:
+                self._turn.moved(self)
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

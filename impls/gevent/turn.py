@@ -11,6 +11,8 @@ from gevent.hub import get_hub
 
 TURN_S = 0.005
 """How long one goes on at most before the others have their turn: as long as the library's own callbacks may."""
+SMALL_PIECE = 4096
+"""Who sends pieces of so many bytes at most is waited for, or sends faster than it is read from, and then they grow."""
 _NEXT_POLL_S = 1e-6
 """What to sleep until the loop has polled. ``gevent.sleep(0)`` may return before, says the library's manual."""
 
