@@ -152,7 +152,10 @@ class LoadSide:
             raise self._without_backend(f"the backend gives no correct reply in {BACKEND_ANSWERS_WITHIN_S:g} s")
 
     def _without_backend(self, what: str) -> BackendEnded:
-        fate = f" ({self.backend.server.fate()})" if self.backend else ""
+        fate = ""
+        if self.backend is not None:
+            self.backend.server.wait_ended(_LAST_WORDS_WITHIN_S)
+            fate = f" ({self.backend.server.fate()})"
         return BackendEnded(f"{what}{fate}; without it no proxy can be measured")
 
     def _ports(self) -> ClientPorts | None:

@@ -24,8 +24,6 @@ START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 """The contract allows two seconds (PROC-SIGTERM)."""
 _TRY_TIMEOUT_S = 1.0
-_LAST_MOMENT_S = 0.5
-"""Of a process that is killed the kernel gives its children away, and only then counts it as ended."""
 _LAST_LINES = 5
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 300
@@ -159,7 +157,6 @@ class Server:
         """Say how the process that was started has ended; its status stays to be fetched."""
         if self._process is None or self._process.returncode is not None:
             return "it was stopped"
-        self.wait_ended(_LAST_MOMENT_S)
         ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
             return "its parent process is alive"
