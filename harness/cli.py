@@ -13,7 +13,7 @@ from rich.console import Console
 from harness import compare as comparison
 from harness import conform as conformance
 from harness import crosscheck as cross
-from harness import leftovers, plan, selftest, stored
+from harness import hosts, leftovers, plan, selftest, stored
 from harness import soak as soaks
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.analysis.stats import FEWEST_ROUNDS
@@ -122,7 +122,7 @@ def _placement(function: Callable[..., int]) -> Callable[..., int]:
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
 def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
     """Check each obligation of CONTRACT.md on running servers; status 1 when one is broken."""
-    leftovers.clear_away(lambda what: show(PROGRESS, f"harness: {what}"))
+    hosts.clear_away(PROGRESS)
     with leftovers.temporary_folder("conform") as directory:
         kept = conformance.conform(find(impls, externals), cases, directory, OUTPUT, PROGRESS)
     return 0 if kept else EXIT_FAILED

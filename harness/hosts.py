@@ -14,10 +14,15 @@ from harness.testbed.cpus import siblings
 from harness.testbed.placement import Cpus
 
 
+def clear_away(progress: Console) -> None:
+    """End and remove what runs that died have left, and show what that was."""
+    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
+
+
 @contextmanager
 def opened(choice: Choice, progress: Console, *, with_backend: bool) -> Iterator[Testbed]:
     """Open a testbed, after what a dead run has left was cleared away, which is told. Raises BadInput."""
-    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
+    clear_away(progress)
     with open_testbed(choice, with_backend=with_backend) as testbed:
         yield testbed
 

@@ -51,7 +51,7 @@ def clear_away(tell: Callable[[str], None]) -> None:
     """End and remove what runs that died have left, and tell what that was, a line each."""
     for one in clean_up():
         tell(f"ended what a run that died has left: process {one.pid} ({one.command})")
-    for folder in remove_folders(_FOLDERS):
+    for folder in remove_folders():
         tell(f"removed what a run that died has left: {folder}")
 
 
@@ -95,9 +95,9 @@ def keep_folder(folder: Path) -> None:
     (folder / _OWNER).unlink(missing_ok=True)
 
 
-def remove_folders(prefix: str) -> list[Path]:
+def remove_folders() -> list[Path]:
     """Remove the temporary folders of this user's runs that live no more; tell which."""
-    return [folder for folder in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")) if _removed(folder)]
+    return [folder for folder in sorted(Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*")) if _removed(folder)]
 
 
 def _removed(folder: Path) -> bool:

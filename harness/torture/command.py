@@ -13,9 +13,8 @@ from types import FrameType
 
 from rich.console import Console
 
-from harness import leftovers, ports
+from harness import hosts, leftovers, ports
 from harness.registry import Implementation
-from harness.report.figures import show
 from harness.servers import Server
 from harness.torture import log_faults, schedule, worker_faults
 from harness.torture.backend import Backend
@@ -60,7 +59,7 @@ def torture(request: Request, progress: Console) -> Tortured:
     Raises ServerFailed when a server does not start, or not with the workers asked for, and OSError where there is no
     room for the folder.
     """
-    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
+    hosts.clear_away(progress)
     folder = leftovers.new_folder(f"torture-{request.implementation.name}")
     try:
         with ExitStack() as stack:

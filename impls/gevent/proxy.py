@@ -59,7 +59,7 @@ class _Common:
         self.unread = Unread(_Pair.has_gone)
         self._reserve = Reserve()
         self._waiting = 0
-        self._turn = BoundedSemaphore()
+        self._trying = BoundedSemaphore()
         """Of those who wait for a descriptor one tries, and the others wait for that one."""
 
     def open_backend(self, address: Address, pair: "_Pair") -> socket.socket:
@@ -78,12 +78,12 @@ class _Common:
         self._waiting += 1
         self.connections.hold()
         try:
-            if not self._turn.acquire(timeout=max(0.0, pair.wait_until_s - now_s)):
+            if not self._trying.acquire(timeout=max(0.0, pair.wait_until_s - now_s)):
                 raise TimeoutError
             try:
                 return self._open_when_possible(address, pair.wait_until_s)
             finally:
-                self._turn.release()
+                self._trying.release()
         finally:
             self._waiting -= 1
             if not self._waiting:
