@@ -13,6 +13,8 @@ from harness.registry import Implementation
 from harness.servers import Server
 
 LOOPBACK = "127.0.0.1"
+_TOLD_WITHIN_S = 1.0
+"""How long a server may take to name a worker that has ended."""
 _FORKED_WITHIN_S = 0.5
 """How much later than its listeners a server's workers may be there, if it has any."""
 
@@ -37,8 +39,13 @@ class Setting:
     def last_words(self) -> str:
         """Return its last line on standard error, or the last one that names a worker that has ended."""
         lost = [re.compile(rf"\b{pid}\b") for pid in self.lost()]
-        named = [line for line in self.server.stderr_lines() if any(pid.search(line) for pid in lost)]
-        return named[-1] if named else self.server.last_words(1)
+
+        def named() -> list[str]:
+            return [line for line in self.server.stderr_lines() if any(pid.search(line) for pid in lost)]
+
+        if lost:  # that a worker has ended may be seen before its parent has told
+            processes.wait_until(lambda: bool(named()) or self.server.wait_ended(0), _TOLD_WITHIN_S)
+        return (named() or [self.server.last_words(1)])[-1]
 
 
 @contextmanager
