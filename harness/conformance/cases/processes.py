@@ -31,21 +31,21 @@ def pinned(subject: Subject) -> None:
     """Read the kernel's list of allowed CPUs, for each thread of each worker."""
     if len(_allowed()) == 1:
         raise RequirementMissing("with one CPU every process is bound to it")
-    _expect_cpus(subject.server, _allowed())
+    _expect_cpus(subject, subject.server, _allowed())
 
 
 @SECTION.case("PROC-START-CPU", "-c CPU makes that CPU the first one", server="none")
 def start_cpu(subject: Subject) -> None:
     """From the last CPU on there is room for one worker, on that CPU."""
     last = _several_allowed()[-1]
-    _expect_cpus(subject.start(["-c", str(last)]), [last])
+    _expect_cpus(subject, subject.start(["-c", str(last)]), [last])
 
 
 @SECTION.case("PROC-ALLOWED-CPUS", "only CPUs that the process may use count", server="none")
 def allowed_cpus(subject: Subject) -> None:
     """Start a server that may use the last CPU only: it has one worker, there."""
     last = _several_allowed()[-1]
-    _expect_cpus(subject.start([], cpus=[last]), [last])
+    _expect_cpus(subject, subject.start([], cpus=[last]), [last])
 
 
 @SECTION.case("PROC-OVERSUBSCRIBE", "with --oversubscribe more workers than CPUs share them in turn", server="none")
@@ -53,7 +53,7 @@ def oversubscribe(subject: Subject) -> None:
     """Two CPUs and three workers, so the first CPU has two."""
     cpus = _allowed()[:2]
     server = subject.start(["-w", str(len(cpus) + 1), "--oversubscribe"], cpus=cpus)
-    _expect_cpus(server, [*cpus, cpus[0]])
+    _expect_cpus(subject, server, [*cpus, cpus[0]])
 
 
 @SECTION.case("PROC-ALL-SERVE", "every worker accepts connections by itself", server="none")
@@ -76,10 +76,23 @@ def _several_allowed() -> list[int]:
     return allowed
 
 
-def _expect_cpus(server: Server, cpus: Sequence[int]) -> None:
-    """See as many workers as CPUs, each bound to one of them."""
+def _expect_cpus(subject: Subject, server: Server, cpus: Sequence[int]) -> None:
+    """See as many workers as CPUs, each bound to one of them, and the same after an exchange.
+
+    Before it is bound a worker may use what its parent may, which can look like what is wanted.
+    """
     wanted = Counter(str(cpu) for cpu in cpus)
-    if not processes.wait_until(lambda: Counter(_bound_to(server)) == wanted, SETTLE_S):
+
+    def bound() -> bool:
+        return Counter(_bound_to(server)) == wanted
+
+    def settled() -> bool:
+        if bound():
+            subject.exchange(server.listen[0])
+            return bound()
+        return False
+
+    if not processes.wait_until(settled, SETTLE_S):
         raise ContractViolation(
             f"a worker on each of the CPUs {_listed(map(str, cpus))}",
             f"workers that may use the CPUs {_listed(_bound_to(server)) or 'none: there are no workers'}",
