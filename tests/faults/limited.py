@@ -80,6 +80,22 @@ def file_limit(pid: int, spare: int) -> Iterator[None]:
 
 
 @contextmanager
+def failing(strace: str, pid: int, call: str, error: str, folder: Path) -> Iterator[None]:
+    """Let each system call of a kind fail in a process, as if the kernel had said so."""
+    command = [strace, "-p", str(pid), "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    with (folder / "strace.err").open("wb") as said:
+        tracer = processes.start(command, cwd=folder, stdout=None, stderr=said)
+        try:
+            status = Path(f"/proc/{pid}/status")
+            attached = f"TracerPid:\t{tracer.pid}\n"
+            assert processes.wait_until(lambda: attached in status.read_text(), TIMEOUT_S)
+            yield
+        finally:
+            tracer.terminate()  # it lets go of the process
+            tracer.wait()
+
+
+@contextmanager
 def mode_of(flags: Sequence[str]) -> Iterator[list[str]]:
     """Give a backend to flags that end with ``-x``."""
     if _BACKEND not in flags:

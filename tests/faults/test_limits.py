@@ -14,7 +14,7 @@ import pytest
 from harness import ports, processes
 from harness.registry import Implementation
 from harness.servers import REQUEST
-from tests.faults.limited import TIMEOUT_S, Running, exchange, file_limit, mode_of, reply_to, running
+from tests.faults.limited import TIMEOUT_S, Running, exchange, failing, file_limit, mode_of, reply_to, running
 from tests.held_worker import held
 from tests.peers import serving
 
@@ -227,6 +227,21 @@ def test_the_worker_has_no_descriptor_left__clients_wait_without_cost_and_all_ar
             for holder in holders:
                 holder.close()
             serve_one_by_one(clients)
+
+
+@each_mode
+def test_the_machine_can_open_no_more_files__clients_wait_without_cost_and_all_are_served(
+    impl: Implementation, mode: str, tool: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    strace = tool("strace", "strace")
+    with started(impl, mode, [], tmp_path) as up, ExitStack() as stack:
+        with failing(strace, up.worker, "accept4", "ENFILE", tmp_path):
+            clients = many(up.connect, WAITING, stack)
+            for client in clients:
+                client.sendall(REQUEST)
+            assert processes.wait_until(lambda: up.count("full") == 1, TIMEOUT_S)
+            expect_waiting(up, clients)
+        serve_one_by_one(clients)
 
 
 @proxies
