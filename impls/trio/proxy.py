@@ -41,7 +41,7 @@ class _Common:
         options = worker.options
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.failures = Failures(self.backends, worker.counters, worker.log)
-        self.unread = Unread[_Pair]()
+        self.unread = Unread(_Pair.has_gone)
         self._reserve = Reserve()
         self._waiting = 0
         self._turn = trio.Lock()
@@ -347,11 +347,12 @@ class _Pair:
             self._moved()
             self.exchange.half_closed = not data
 
-    def look(self) -> None:
-        """Find out whether a client from which nothing is read has reset the connection."""
+    def has_gone(self) -> bool:
+        """Ask whether a client from which nothing is read has reset the connection, and end the exchange if so."""
         number = self._client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._client_left(OSError(number, os.strerror(number)))
+        return bool(number)
 
     def _client_left(self, error: OSError, kind: int = counters.ERROR_READ) -> None:
         """Take an error of the client's connection, and end the exchange."""

@@ -3,44 +3,40 @@
 They have ended their stream and are readable for ever, or the backend does not take what they sent.
 """
 
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import trio
 
 from impls.contract import GONE_CHECK_S
 
-
-class Member(Protocol):
-    """What is asked about."""
-
-    def look(self) -> None:
-        """Find out whether the client has gone, and do what is to be done then."""
+_T = TypeVar("_T")
 
 
-_M = TypeVar("_M", bound=Member)
-
-
-class Unread(Generic[_M]):
+class Unread(Generic[_T]):
     """Asks now and then whether they have gone, with one task for all of them, as long as there are any."""
 
-    def __init__(self) -> None:
-        self._members: set[_M] = set()
-        self._is_looking = False
+    def __init__(self, has_gone: Callable[[_T], bool]) -> None:
+        """``has_gone`` does what is to be done for one that has."""
+        self._has_gone = has_gone
+        self._members: set[_T] = set()
+        self._is_asking = False
 
-    def add(self, member: _M) -> None:
+    def add(self, member: _T) -> None:
         """Begin to ask about one."""
         self._members.add(member)
-        if not self._is_looking:
-            self._is_looking = True
-            trio.lowlevel.spawn_system_task(self._look)
+        if not self._is_asking:
+            self._is_asking = True
+            trio.lowlevel.spawn_system_task(self._ask)
 
-    def discard(self, member: _M) -> None:
+    def discard(self, member: _T) -> None:
         """Ask no more about one, if it was asked about."""
         self._members.discard(member)
 
-    async def _look(self) -> None:
+    async def _ask(self) -> None:
         while self._members:
             await trio.sleep(GONE_CHECK_S)
             for member in tuple(self._members):
-                member.look()
-        self._is_looking = False
+                if self._has_gone(member):
+                    self._members.discard(member)
+        self._is_asking = False

@@ -34,9 +34,9 @@ class Unread(Generic[_T]):
     def _start_timer(self) -> None:
         if self._members and not self._timer_runs:
             self._timer_runs = True
-            self._loop.call_later(GONE_CHECK_S, self._check)
+            self._loop.call_later(GONE_CHECK_S, self._ask)
 
-    def _check(self) -> None:
+    def _ask(self) -> None:
         self._timer_runs = False
         for member in tuple(self._members):
             if self._has_gone(member):
