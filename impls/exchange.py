@@ -6,22 +6,14 @@ Nothing here reads, writes or waits: an implementation tells of what it has seen
 from impls.framing import ReplyFraming, RequestFraming
 
 
-class Exchange:
-    """All that one pair of connections carries, from the first request to the last reply."""
+class Owed:
+    """What the backend owes: the requests of one pair of connections, and the replies to them."""
 
-    __slots__ = ("delivering", "half_closed", "replies", "requests", "unread", "unsent")
+    __slots__ = ("replies", "requests")
 
     def __init__(self) -> None:
         self.requests = RequestFraming()
         self.replies = ReplyFraming()
-        self.half_closed = False
-        """The client has ended its stream, or has gone."""
-        self.delivering = False
-        """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
-        self.unread = False
-        """The client may have sent what nobody has read."""
-        self.unsent = True
-        """The backend has still to accept, or to take what there is of the request."""
 
     def replied(self, data: bytes) -> int:
         """Take the next bytes from the backend and return how many replies became complete with them."""
@@ -34,6 +26,23 @@ class Exchange:
     def owes(self) -> bool:
         """Whether the backend owes a reply, or the rest of one."""
         return self.requests.unanswered > 0 or not self.replies.between
+
+
+class Exchange(Owed):
+    """All that one pair of connections carries, from the first request to the last reply."""
+
+    __slots__ = ("delivering", "half_closed", "unread", "unsent")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half_closed = False
+        """The client has ended its stream, or has gone."""
+        self.delivering = False
+        """The client is being sent a part of the reply: when it is slow, that is not the backend's fault."""
+        self.unread = False
+        """The client may have sent what nobody has read."""
+        self.unsent = True
+        """The backend has still to accept, or to take what there is of the request."""
 
     @property
     def is_unused(self) -> bool:

@@ -7,7 +7,7 @@ from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, GATEWAY_TIMEOUT
 from impls.counters import Row
 from impls.descriptors import OWN_WANT
-from impls.exchange import Exchange
+from impls.exchange import Owed
 from impls.log import Log
 
 _T = TypeVar("_T")
@@ -57,14 +57,14 @@ class Failures(Generic[_T]):
 
     # After that
 
-    def silent(self, backend: _T, exchange: Exchange) -> bytes:
+    def silent(self, backend: _T, exchange: Owed) -> bytes:
         """Take it that the time for the reply is over: no failure where none is owed."""
         if not exchange.owes:
             return b""
         self._report(backend, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
         return GATEWAY_TIMEOUT if exchange.replies.between else b""
 
-    def ended(self, backend: _T, exchange: Exchange, *, cleanly: bool) -> bytes:
+    def ended(self, backend: _T, exchange: Owed, *, cleanly: bool) -> bytes:
         """Take the end of a backend's stream, or its reset: no failure where it completes the reply or none is owed."""
         if cleanly and exchange.replies.end():
             self._row[counters.REQUESTS] += 1

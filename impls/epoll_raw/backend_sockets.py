@@ -55,6 +55,9 @@ class Target:
         self.spare = spare
         """Descriptors of sockets of its family that can be connected."""
 
+    def __str__(self) -> str:
+        return str(self.address)
+
 
 class BackendSockets:
     """Connects descriptors to backends, registered once for all events, edge-triggered."""

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator
 
 from impls.epoll_raw.backend_sockets import Target
-from impls.framing import ReplyFraming, RequestFraming
+from impls.exchange import Owed
 
 READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 ALL_EVENTS = READ_EVENTS | select.EPOLLOUT
@@ -46,19 +46,28 @@ class Side:
             connection.detach()
 
 
-class Pair:
+class Pair(Owed):
     """A client's connection, its backend's, and how far their exchange has come."""
 
     __slots__ = (
-        "backend", "client", "connected", "framing", "half_closed", "over", "request", "requests", "target", "untried",
+        "backend",
+        "client",
+        "connected",
+        "half_closed",
+        "over",
+        "request",
+        "target",
+        "untried",
         "waits_since_s",
-    )  # fmt: skip
+    )
+
+    target: Target
+    """The backend that was tried last; there is none before the first is."""
 
     def __init__(self, fd: int) -> None:
+        super().__init__()
         self.client = Side(fd, self, writes_reported=False)
         self.backend: Side | None = None
-        self.target: Target | None = None
-        """The backend that was tried last."""
         self.untried: Iterator[Target] = iter(())
         """The backends that may still be tried; known when the first bytes have arrived."""
         self.request = b""
@@ -66,17 +75,10 @@ class Pair:
         self.waits_since_s: float | None = None
         """Since when it has waited for that, by time.monotonic; None if it never has."""
         self.connected = False
-        self.framing = ReplyFraming()
-        self.requests = RequestFraming()
         self.half_closed = False
         """The client has ended its stream; the backend is told when it has got all."""
         self.over = False
         """The exchange has ended; the client still has to take what is unsent."""
-
-    @property
-    def owes(self) -> bool:
-        """Whether the backend owes a reply, or the rest of one."""
-        return self.requests.unanswered > 0 or not self.framing.between
 
     @property
     def awaits_client(self) -> bool:

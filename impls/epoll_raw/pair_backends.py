@@ -11,14 +11,14 @@ import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
-from impls import counters
 from impls.addresses import Address
 from impls.backends import Backends
-from impls.descriptors import EXHAUSTED, OWN_WANT, Reserve
+from impls.descriptors import EXHAUSTED, Reserve
 from impls.epoll_raw.backend_sockets import Target
 from impls.epoll_raw.deadlines import Deadlines
 from impls.epoll_raw.pair import ALL_EVENTS, Pair, Side
 from impls.epoll_raw.turn import Turn
+from impls.failures import Failures
 from impls.listeners import open_backend_socket
 from impls.worker import Worker
 
@@ -36,11 +36,11 @@ class PairBackends:
     ) -> None:
         """``rest_from_accepting`` is called when there is no descriptor for a connection to a backend."""
         self._options = worker.options
-        self._row = worker.counters
         self._log = worker.log
         self._epoll = epoll
         self._turn = turn
         self._backends = backends
+        self.failures = Failures(backends, worker.counters, worker.log)
         self._rest_from_accepting = rest_from_accepting
         self._reserve = Reserve()
         self.is_starved = False
@@ -75,13 +75,12 @@ class PairBackends:
                     pair.untried = itertools.chain((target,), pair.untried)
                     self._wait_for_descriptor(pair, request, error)
                     return True
-                self._backends.untried(target)
-                self.failed(pair, counters.ERROR_BACKEND_REFUSED, f"could not be tried: {error.strerror}")
+                self.failures.untried(target, error)
                 continue
             result = connection.connect_ex((address.host, address.port))
             if result not in (0, errno.EINPROGRESS):
                 connection.close()
-                self._refused(pair, result)
+                self.failures.refused(target, OSError(result, os.strerror(result)))
                 continue
             fd = connection.detach()
             self.waiting.pop(pair, None)
@@ -107,25 +106,15 @@ class PairBackends:
         self.connecting.pop(pair, None)
         self.replying.start(pair)
 
-    def not_accepted(self, pair: Pair, number: int) -> None:
-        """Take the error number that connecting ended with after a while."""
+    def not_accepted(self, pair: Pair, error: OSError) -> None:
+        """Take what connecting ended with after a while."""
         self.connecting.pop(pair, None)
         self._drop(pair)
-        self._refused(pair, number)
-
-    def accepted_late(self, pair: Pair) -> None:
-        """Take it that the pair's backend did not accept in time."""
-        self._leave_out(pair)
-        self.failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not accept the connection in time")
-
-    def failed(self, pair: Pair, kind: int, what: str) -> None:
-        """Count and log what a backend did."""
-        self._row[kind] += 1
-        self._log.problem(f"backend {pair.target.address if pair.target else None} {what}")
+        self.failures.refused(pair.target, error)
 
     def leave(self, pair: Pair) -> None:
         """Close the pair's backend, and go on to no other."""
-        if pair.target is not None and (pair in self.connecting or pair in self.waiting):
+        if pair in self.connecting or pair in self.waiting:
             self._backends.untried(pair.target)
         self.waiting.pop(pair, None)
         self.connecting.pop(pair, None)
@@ -136,20 +125,6 @@ class PairBackends:
         if pair.backend is not None:
             self._turn.drop(pair.backend)
             pair.backend = pair.client.peer = None
-
-    def _refused(self, pair: Pair, number: int) -> None:
-        if pair.target is not None and number in OWN_WANT:
-            self._backends.untried(pair.target)
-        elif pair.target is not None and number == errno.ECONNRESET:  # a refusal is none: it had accepted
-            self._backends.accepted(pair.target)
-        else:
-            self._leave_out(pair)
-        how = "could not be tried" if number in OWN_WANT else "refused"
-        self.failed(pair, counters.ERROR_BACKEND_REFUSED, f"{how}: {os.strerror(number)}")
-
-    def _leave_out(self, pair: Pair) -> None:
-        if pair.target is not None:
-            self._backends.failed(pair.target)
 
     # Waiting for a descriptor
 

@@ -1,7 +1,6 @@
 """The time limits of pairs: who has reached one, and how that ends."""
 
 from impls import counters
-from impls.contract import GATEWAY_TIMEOUT
 from impls.epoll_raw.idle import Looks, reset_on_close
 from impls.epoll_raw.pair import Pair
 from impls.epoll_raw.pair_backends import PairBackends
@@ -28,6 +27,7 @@ class PairLimits:
         self._looks = looks
         self._clients = clients
         self._backends = backends
+        self._failures = backends.failures
         self._relay = relay
 
     def expire(self) -> None:
@@ -35,26 +35,22 @@ class PairLimits:
         if self._backends.is_starved:
             self._retry_waiting()
         for pair in self._backends.connecting.overdue():
-            self._backends.accepted_late(pair)
-            self._relay.end(pair, GATEWAY_TIMEOUT)
+            self._relay.end(pair, self._failures.not_accepted(pair.target))
         for pair in self._backends.replying.overdue():
             self._reply_overdue(pair)
         self._clients.end_lingering()
 
     def _retry_waiting(self) -> None:
         for pair in self._backends.waited_too_long():
-            self._backends.failed(pair, counters.ERROR_BACKEND_TIMEOUT, "could not be tried in time")
-            self._relay.end(pair, GATEWAY_TIMEOUT)
+            self._relay.end(pair, self._failures.untried_in_time(pair.target))
         for pair in self._backends.tried_again():
             self._relay.connect(pair, pair.request)
 
     def _reply_overdue(self, pair: Pair) -> None:
         if pair.awaits_client:
             self._backends.replying.start(pair)
-            return
-        if pair.owes:
-            self._backends.failed(pair, counters.ERROR_BACKEND_TIMEOUT, "did not answer in time")
-        self._relay.end(pair, GATEWAY_TIMEOUT if pair.owes and pair.framing.between else b"")
+        else:
+            self._relay.end(pair, self._failures.silent(pair.target, pair))
 
     def end_idle(self) -> float:
         """Close the pairs that are idle; return when something last moved on the one that is nearest to it."""

@@ -96,11 +96,10 @@ class PairRelay:
 
     def _from_backend(self, pair: Pair, data: bytes) -> None:
         if not data:
-            self._backend_ended(pair, cleanly=True)
+            self.end(pair, self._backends.failures.ended(pair.target, pair, cleanly=True))
             return
-        completed = pair.framing.feed(data)
+        completed = pair.replied(data)
         self._row[counters.REQUESTS] += completed
-        pair.requests.answered(completed)
         self._send(pair.client, data)
         if pair.over:
             return
@@ -116,7 +115,7 @@ class PairRelay:
             self._log.line(f"error {side.fd} {error.strerror}")
         side.readable = False
         if side is side.pair.backend:
-            self._backend_ended(side.pair, cleanly=False)
+            self.end(side.pair, self._backends.failures.ended(side.pair.target, side.pair, cleanly=False))
         else:
             self._row[counters.ERROR_READ] += 1
             self.abandon(side.pair)
@@ -190,7 +189,7 @@ class PairRelay:
             return
         except OSError as error:
             if not self._answered_unasked(pair, backend):
-                self._backends.not_accepted(pair, error.errno or 0)
+                self._backends.not_accepted(pair, error)
                 self.connect(pair, request)
             return
         if self._debug:
@@ -215,20 +214,6 @@ class PairRelay:
         backend.readable = backend.ended = True
         self.arrived(backend, data)
         return True
-
-    def _backend_ended(self, pair: Pair, *, cleanly: bool) -> None:
-        """Take the end of the backend's stream, or its reset, and decide what it means for the client."""
-        if cleanly and pair.framing.end():
-            self._row[counters.REQUESTS] += 1
-            self.end(pair)
-        elif not pair.framing.between:
-            self._backends.failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection within its reply")
-            self.end(pair)
-        elif pair.requests.unanswered:
-            self._backends.failed(pair, counters.ERROR_BACKEND_BROKEN, "ended the connection without a reply")
-            self.end(pair, BAD_GATEWAY)
-        else:
-            self.end(pair)
 
     def end(self, pair: Pair, last_words: bytes = b"") -> None:
         """End the exchange: close the backend now, and the client when it has taken all, ``last_words`` included."""
