@@ -28,7 +28,7 @@ def reserve(host: str) -> Iterator[str]:
         family, address = _candidate(host)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
             try:
-                lock.bind(f"\0percore {address}")
+                lock.bind(f"\0percore {_lock_name(address)}")
                 _try(family, address)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
@@ -48,6 +48,12 @@ def split(address: str) -> tuple[str, int]:
 def join(host: str, port: int) -> str:
     """Write an address as it stands on a command line."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _lock_name(address: str) -> str:
+    """Tell what a reservation has to itself: a loopback address of IPv4 as a whole, of any other the port."""
+    host, _ = split(address)
+    return host if host.startswith("127.") else address
 
 
 def _candidate(host: str) -> tuple[socket.AddressFamily, str]:

@@ -18,19 +18,31 @@ def test_reservations_differ_and_can_be_listened_on_without_reuse_address() -> N
                 listener.listen()
 
 
+def draw_first(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let these be drawn first, and then whatever comes."""
+    drawn, draw = list(addresses), ports._candidate
+    monkeypatch.setattr(ports, "_candidate", lambda host: (socket.AF_INET, drawn.pop(0)) if drawn else draw(host))
+
+
 def test_a_reserved_address_is_not_given_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with ports.reserve("127.0.0.1") as address:
-        candidates = iter([(socket.AF_INET, address), (socket.AF_INET, "127.0.0.2:19999")])
-        monkeypatch.setattr(ports, "_candidate", lambda _host: next(candidates))
+        draw_first(monkeypatch, address)
         with ports.reserve("127.0.0.1") as other:
             assert other != address
+
+
+def test_no_other_port_of_a_reserved_loopback_address_is_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ports.reserve("127.0.0.1") as address:
+        host, port = ports.split(address)
+        draw_first(monkeypatch, ports.join(host, port - 1))
+        with ports.reserve("127.0.0.1") as other:
+            assert ports.split(other)[0] != host
 
 
 def test_an_address_in_use_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = ports.join(*listener.getsockname())
-        candidates = iter([(socket.AF_INET, taken), (socket.AF_INET, "127.0.0.3:19999")])
-        monkeypatch.setattr(ports, "_candidate", lambda _host: next(candidates))
+        draw_first(monkeypatch, taken)
         with ports.reserve("127.0.0.1") as address:
             assert address != taken
 
