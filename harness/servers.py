@@ -24,6 +24,7 @@ START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 """The contract allows two seconds (PROC-SIGTERM)."""
 _TRY_TIMEOUT_S = 1.0
+"""Of one of several tries."""
 _LAST_LINES = 5
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 300
@@ -204,7 +205,7 @@ class Server:
                 return True
             try:
                 for address in self.listen:
-                    _exchange(address, self._host)
+                    _exchange(address, self._host, _TRY_TIMEOUT_S)
             except (OSError, ValueError) as error:
                 problem = str(error) or type(error).__name__
                 return False
@@ -221,7 +222,7 @@ class Server:
 
         def answers() -> bool:
             try:
-                return bool(_exchange(self.listen[0], self._host))
+                return bool(_exchange(self.listen[0], self._host, _TRY_TIMEOUT_S))
             except (OSError, ValueError):
                 return False
 
@@ -230,7 +231,7 @@ class Server:
     def sample_reply(self) -> bytes:
         """Return what it answers to a request, byte for byte. Raises ServerFailed when that is no ``200`` reply."""
         try:
-            return _exchange(self.listen[0], self._host)
+            return _exchange(self.listen[0], self._host, START_TIMEOUT_S)  # there is no other try
         except (OSError, ValueError) as error:
             raise self._failed(f"gives no correct reply: {error}") from error
 
@@ -306,16 +307,16 @@ def _decoded(text: str, family: socket.AddressFamily) -> str:
     return ports.join(socket.inet_ntop(family, b"".join(words)), int(port, 16))
 
 
-def _exchange(address: str, host: Host | None) -> bytes:
+def _exchange(address: str, host: Host | None, timeout_s: float) -> bytes:
     """Send a request from where the server runs, and return the whole reply.
 
     Raises OSError, and ValueError for anything but a ``200`` reply.
     """
     target = ports.split(address)
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-    deadline_s = time.monotonic() + _TRY_TIMEOUT_S
+    deadline_s = time.monotonic() + timeout_s
     with host.socket(family) if host else socket.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(_TRY_TIMEOUT_S)
+        client.settimeout(timeout_s)
         client.connect(target)
         client.sendall(REQUEST)
         reply = b""

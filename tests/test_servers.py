@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ports, processes
+from harness import ports, processes, servers
 from harness.registry import ROOT, Implementation, find
 from harness.servers import Server, ServerFailed
 
@@ -57,7 +57,8 @@ def test_a_server_that_does_not_listen_is_told(tmp_path: Path) -> None:
             server.wait_ready(0.2)
 
 
-def test_a_wrong_reply_is_not_ready(tmp_path: Path) -> None:
+def test_a_wrong_reply_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_TRY_TIMEOUT_S", 20.0)  # a try that was too short for the reply would tell of that
     code = (
         "import socket, sys; host, port = sys.argv[2].split(':'); listener = socket.create_server((host, int(port)))\n"
         "while True:\n  client, _ = listener.accept(); client.recv(99); client.send(b'HTTP/1.0 503 Busy\\r\\n\\r\\n')\n"
@@ -108,21 +109,25 @@ def test_a_server_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 import signal
 from pathlib import Path
-from harness import ports
+from harness import ports, processes
 from harness.registry import find
 from harness.servers import Server
 with ports.reserve("127.0.0.1") as address:
     server = Server(find("epoll_raw")[0], ["-w", "2", "--oversubscribe"], [address], Path({str(tmp_path)!r}), "one")
     server.start()
     server.wait_ready()
+    # One worker may answer before the other is there.
+    processes.wait_until(lambda: len(server.worker_pids()) == 2, 10)
     print(*server.process_pids(), flush=True)
     signal.pause()
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
-        assert harness.stdout is not None
-        pids = [int(pid) for pid in harness.stdout.readline().split()]
-        assert len(pids) == 3
-        harness.kill()
+        try:
+            assert harness.stdout is not None
+            pids = [int(pid) for pid in harness.stdout.readline().split()]
+            assert len(pids) == 3
+        finally:
+            harness.kill()
     assert all(processes.wait_ended(pid, 5) for pid in pids)
 
 
