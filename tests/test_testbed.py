@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,13 +21,15 @@ from harness.loadgen import Generator, Job
 from harness.registry import ROOT, find
 from harness.schema import PlannedCell
 from harness.servers import Server, ServerFailed
-from harness.testbed import Host, open_testbed
 from harness.testbed import Testbed as Hosts  # pytest takes what is called Test… for a test
+from harness.testbed import open_testbed
 from harness.testbed.steering import mask
 
 ENDS_WITHIN_S = 5.0
 NOBODY = 65534
 CAP_SYS_ADMIN = 21
+OF_THE_KILLED = "PERCORE_TEST_KILLED"
+"""An environment variable of all that comes from a harness that is killed."""
 MASK_FILE = "sys/class/net/{}/queues/rx-0/rps_cpus"
 [REFERENCE] = find("epoll_raw")
 
@@ -81,15 +84,19 @@ def netns() -> Iterator[Hosts]:
         yield testbed
 
 
-def count(host: Host, counter: str) -> int:
-    """Read one of the host's TCP counters."""
-    names, values = (
-        line.split() for line in (host.proc_net / "snmp").read_text().splitlines() if line.startswith("Tcp:")
-    )
-    return int(values[names.index(counter)])
+def counts(testbed: Hosts) -> Counter[str]:
+    """Read the TCP counters of all hosts."""
+    found: Counter[str] = Counter()
+    for host in (testbed.client, testbed.server, testbed.backend):
+        names, values = (
+            line.split() for line in (host.proc_net / "snmp").read_text().splitlines() if line.startswith("Tcp:")
+        )
+        found.update({f"{host.name} {name}": int(value) for name, value in zip(names[1:], values[1:], strict=True)})
+    return found
 
 
 def test_load_goes_from_the_client_to_the_server_and_is_seen_by_nobody_else(netns: Hosts, tmp_path: Path) -> None:
+    before = counts(netns)
     with (
         netns.server.reserve() as address,
         Server(REFERENCE, ["-w", "1"], [address], tmp_path, "one", host=netns.server) as server,
@@ -105,11 +112,13 @@ def test_load_goes_from_the_client_to_the_server_and_is_seen_by_nobody_else(netn
     assert target[0] == netns.server.address
     assert outcome.errors == {}
     assert len(outcome.completed_ns) > 0
-    assert count(netns.client, "ActiveOpens") == len(outcome.completed_ns)
-    assert count(netns.server, "PassiveOpens") >= len(outcome.completed_ns)
-    assert count(netns.backend, "InSegs") == 0
+    # The hosts may have served another test before, since tests are shared out among processes.
+    grown = counts(netns) - before
+    assert grown["client ActiveOpens"] == len(outcome.completed_ns)
+    assert grown["server PassiveOpens"] >= len(outcome.completed_ns)
+    assert grown["backend InSegs"] == 0
     # Sockets that are connected again must not show: nothing is reset in between.
-    assert count(netns.client, "OutRsts") == count(netns.server, "OutRsts") == 0
+    assert grown["client OutRsts"] == grown["server OutRsts"] == 0
 
 
 def test_two_testbeds_have_the_same_addresses_and_each_its_own_server(netns: Hosts, tmp_path: Path) -> None:
@@ -196,6 +205,7 @@ def test_who_asks_a_host_that_has_ended_is_told(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="without a backend"):
             _ = testbed.backend
         os.kill(testbed.server.holder_pid, signal.SIGKILL)
+        assert processes.wait_ended(testbed.server.holder_pid, ENDS_WITHIN_S)
         with pytest.raises(OSError, match="namespace has ended"):
             testbed.server.socket()
         with (
@@ -206,9 +216,9 @@ def test_who_asks_a_host_that_has_ended_is_told(tmp_path: Path) -> None:
 
 
 def test_a_killed_harness_leaves_no_process_and_no_namespace(netns: Hosts, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HARNESS, str(tmp_path), "wait"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as harness:
+    command = [sys.executable, "-c", HARNESS, str(tmp_path), "wait"]
+    environment = {**os.environ, OF_THE_KILLED: str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as harness:
         try:
             assert harness.stdout is not None
             pids: list[int] = json.loads(harness.stdout.readline())["pids"]
@@ -218,14 +228,17 @@ def test_a_killed_harness_leaves_no_process_and_no_namespace(netns: Hosts, tmp_p
             harness.kill()
     assert len(left) == 4  # of the three hosts and the switch
     assert all(processes.wait_ended(pid, ENDS_WITHIN_S) for pid in pids)
-    assert processes.wait_until(lambda: not left & set(network_namespaces()), ENDS_WITHIN_S)
+    mark = f"{OF_THE_KILLED}={tmp_path}"
+    assert processes.wait_until(lambda: not left & set(network_namespaces(mark)), ENDS_WITHIN_S)
     assert netns.client.sysctl("net.ipv4.tcp_tw_reuse") == "1"  # another run's are as they were
 
 
-def network_namespaces() -> Iterator[str]:
+def network_namespaces(mark: str) -> Iterator[str]:
+    """List those of the processes with a mark: the number of one that is gone is another's at once, another test's."""
     for pid in psutil.pids():
         with suppress(OSError):
-            yield str(Path(f"/proc/{pid}/ns/net").readlink())
+            if mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                yield str(Path(f"/proc/{pid}/ns/net").readlink())
 
 
 def test_who_may_not_make_network_namespaces_makes_them_in_a_user_namespace(netns: Hosts, tmp_path: Path) -> None:
