@@ -14,7 +14,8 @@ class Printed:
     """A server that has printed a lot, and whose end is as told."""
 
     def __init__(self, path: Path, problem: OSError | None = None) -> None:
-        path.write_bytes(bytes(100))
+        with path.open("wb") as file:
+            file.truncate(output_bound.MOST_BYTES + 1)  # all of it a hole, which takes no room on the disk
         self.log_path = self.stdout_path = self.stderr_path = path
         self.why: list[str] = []
         self._problem = problem
@@ -27,9 +28,8 @@ class Printed:
 
 
 def test_one_server_that_cannot_be_ended_is_told_and_the_others_are_looked_at_still(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(output_bound, "MOST_BYTES", 10)
     immortal, other = Printed(tmp_path / "a", PermissionError(1, "Operation not permitted")), Printed(tmp_path / "b")
     try:
         watch(immortal)
