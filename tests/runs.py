@@ -14,6 +14,7 @@ from harness.run import Run
 from harness.schema import Cell, Plan, PlannedImplementation, Schedule, Slice, Summary, Workload
 from harness.testbed import open_testbed
 from harness.testbed.placement import place
+from tests.left_running import command_line
 
 [REFERENCE] = find("epoll_raw")
 [TWIN] = find("none", [f"twin={' '.join(REFERENCE.argv)}"])
@@ -99,5 +100,5 @@ def servers_of(directory: Path, name: str = "twin") -> list[int]:
     return [
         pid
         for pid in processes.children(os.getpid())
-        if f"{directory}" in (line := Path(f"/proc/{pid}/cmdline").read_text()) and f"{name}.log" in line
+        if f"{directory}" in (line := command_line(pid)) and f"{name}.log" in line
     ]

@@ -48,8 +48,9 @@ def test_without_descriptors_left_a_server_goes_on(impl: Implementation, mode: s
             assert processes.wait_until(lambda: len(server.stderr_lines()) >= lines + 4, 10)  # two seconds' lines
             assert (cpu_time([worker]) - before).total_ns < BUSY_NS, "a busy loop"
             if impl.name != "uvloop":  # it tells of none
-                assert failed_accepts(server), "descriptors were left"
-                assert "accept: Too many open files; this worker may have no more: raise the limit" in server.log_text()
+                assert processes.wait_until(lambda: failed_accepts(server) > 0, 10), "descriptors were left"
+                told = "accept: Too many open files; this worker may have no more: raise the limit"
+                assert processes.wait_until(lambda: told in server.log_text(), 10)
         server.wait_ready(RECOVERS_WITHIN_S)
         assert server.worker_pids() == [worker]
 
