@@ -4,11 +4,12 @@ Whatever does not come in time, and whatever comes instead, becomes a ContractVi
 """
 
 import fcntl
+import select
 import socket
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from harness import linger, ports, processes
@@ -24,6 +25,7 @@ _SILENCE_S = 3.0
 """How long nothing may come within a message: what has begun is on its way."""
 _READ_SIZE = 65536
 _LOOK_EVERY_S = 0.0001
+_AT_REST_AFTER_S, _LONGEST_LOOK_S = 0.5, 0.05
 _DATA_SEGMENTS_IN_AT, _TCP_INFO_BYTES = 152, 160
 """Of struct tcp_info (include/uapi/linux/tcp.h)."""
 
@@ -168,14 +170,30 @@ class Connection:
 
     def wait_taken(self, timeout_s: float) -> bool:
         """Wait until the other end's process has read all that was sent, as the kernel tells."""
+        return processes.wait_until(lambda: not any(self._untaken()), timeout_s, every_s=_LOOK_EVERY_S)
 
-        def taken() -> bool:
-            if self._count(termios.TIOCOUTQ):
-                return False  # it has not even arrived
-            other_end = sock_diag.find(self.remote, self.local)
-            return other_end is None or other_end.receive_queue == 0
+    def wait_at_rest(self, is_sending: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+        """Wait until the other end's process has read all that was sent, or for a while nothing more of it.
 
-        return processes.wait_until(taken, timeout_s, every_s=_LOOK_EVERY_S)
+        While another thread ``is_sending``, all that was sent so far may be read before the next piece comes. So then
+        there must be no room for one.
+        """
+        seen: tuple[int, int] | None = None
+        quiet_s, looked_s = 0.0, time.monotonic()
+        room = select.poll()
+        room.register(self._socket, select.POLLOUT)
+
+        def at_rest() -> bool:
+            nonlocal seen, quiet_s, looked_s
+            now_s, untaken = time.monotonic(), self._untaken()
+            # Between two looks that are far apart it was this process that rested.
+            quiet_s = quiet_s + min(now_s - looked_s, _LONGEST_LOOK_S) if untaken == seen else 0.0
+            seen, looked_s = untaken, now_s
+            if is_sending():
+                return quiet_s >= _AT_REST_AFTER_S and not room.poll(0)
+            return quiet_s >= _AT_REST_AFTER_S or not any(untaken)
+
+        processes.wait_until(at_rest, timeout_s)
 
     def wait_accepted(self, timeout_s: float) -> bool:
         """Wait until a process has the other end open."""
@@ -201,6 +219,12 @@ class Connection:
         if len(raw) < _TCP_INFO_BYTES:
             raise RequirementMissing("this kernel does not count segments (TCP_INFO before Linux 4.6)")
         return int.from_bytes(raw[_DATA_SEGMENTS_IN_AT : _DATA_SEGMENTS_IN_AT + 4], sys.byteorder)
+
+    def _untaken(self) -> tuple[int, int]:
+        """Tell how many bytes that were sent have not arrived, and how many of the others were not read."""
+        on_the_way = self._count(termios.TIOCOUTQ)
+        other_end = sock_diag.find(self.remote, self.local)
+        return on_the_way, other_end.receive_queue if other_end else 0
 
     def _count(self, question: int) -> int:
         """Ask the kernel for the size of a queue (tcp(7), SIOCINQ and SIOCOUTQ under their older names)."""

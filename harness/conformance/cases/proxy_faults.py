@@ -1,5 +1,6 @@
 """Proxy mode: what came before a side fell silent, broke off or was slow reaches the other one."""
 
+import threading
 from contextlib import ExitStack
 from functools import partial
 
@@ -20,7 +21,6 @@ _HEAD_BYTES = 64
 _SLOW = 4
 _MOST_BYTES = 1_000_000
 """Of a worker's resident memory, for a connection."""
-_STALLED_AFTER_S = 0.5
 _BODY = LARGE[:100_000]
 """More than one read of any proxy's, and less than what the client's buffers hold."""
 
@@ -96,16 +96,17 @@ def slow_client(subject: Subject) -> None:
     before = _memory(subject)
     reply = reply_with_length(LARGE)
     pairs: list[tuple[Connection, Connection]] = []
+    senders: list[threading.Thread] = []
     for _ in range(_SLOW):
         client, call = subject.connect(small_buffers=True), subject.call()
         client.send(call.request())
         pairs.append((client, call.accept(client)))
     with ExitStack() as stack:
         for client, backend in pairs:
-            stack.enter_context(sending(backend, reply))
+            senders.append(stack.enter_context(sending(backend, reply)))
             processes.wait_until(partial(_has_begun, client), PATIENCE_S)
-        for _, backend in pairs:
-            backend.wait_taken(_STALLED_AFTER_S)
+        for (_, backend), sender in zip(pairs, senders, strict=True):
+            backend.wait_at_rest(sender.is_alive)
         _expect_little(subject, before, "clients that do not read their replies")
         serve(subject, subject.connect())
         for client, _ in pairs:
@@ -126,13 +127,14 @@ def slow_backend(subject: Subject) -> None:
     before = _memory(subject)
     with ExitStack() as stack:
         exchanges: list[tuple[bytes, Connection, Connection]] = []
+        senders: list[threading.Thread] = []
         for _ in range(_SLOW):
             client, call = subject.connect(), subject.call()
             request = call.request(LARGE)
-            stack.enter_context(sending(client, request))
+            senders.append(stack.enter_context(sending(client, request)))
             exchanges.append((request, client, call.accept(client)))
-        for _, client, _ in exchanges:
-            client.wait_taken(_STALLED_AFTER_S)
+        for (_, client, _), sender in zip(exchanges, senders, strict=True):
+            client.wait_at_rest(sender.is_alive)
         _expect_little(subject, before, "backends that do not read their requests")
         serve(subject, subject.connect())
         for request, client, backend in exchanges:

@@ -19,7 +19,8 @@ LARGE_TIMEOUT_S = 8.0
 BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
-_STALLED_AFTER_S = 0.5
+_SENT_WITHIN_S = 60.0
+"""Longer than what receives it waits, which gives up the sender as well."""
 LARGE = array("I", range(_LARGE_BYTES // 4)).tobytes()
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
@@ -158,7 +159,7 @@ def reply_unread(subject: Subject, length: int) -> tuple[Connection, bytes]:
     backend = call.accept(client)
     backend.receive(len(call.request()), "the request at the backend")
     backend.send(reply)
-    backend.wait_taken(_STALLED_AFTER_S)
+    backend.wait_at_rest(is_sending=lambda: False)
     return client, reply
 
 
@@ -168,9 +169,9 @@ def room_on_the_way(subject: Subject) -> int:
     client.send(call.request())
     backend = call.accept(client)
     reply = reply_to_the_end(LARGE)
-    with sending(backend, reply):
+    with sending(backend, reply) as sender:
         processes.wait_until(lambda: client.on_the_way() > 0, PATIENCE_S)
-        backend.wait_taken(_STALLED_AFTER_S)
+        backend.wait_at_rest(sender.is_alive)
         room = client.on_the_way()
         client.expect(reply, "a large reply that the client reads late")
     return room
@@ -185,20 +186,20 @@ def _send_apart(sender: Connection, data: bytes) -> None:
 
 
 @contextmanager
-def sending(sender: Connection, data: bytes) -> Iterator[None]:
+def sending(sender: Connection, data: bytes) -> Iterator[threading.Thread]:
     """Send in another thread, so that much can be sent while it is received."""
     problems: list[ContractViolation] = []
 
     def send() -> None:
         try:
-            sender.send(data, LARGE_TIMEOUT_S)
+            sender.send(data, _SENT_WITHIN_S)
         except ContractViolation as violation:
             problems.append(violation)
 
     thread = threading.Thread(target=send, name="sender")
     thread.start()
     try:
-        yield
+        yield thread
     except BaseException:
         sender.give_up()
         raise
