@@ -34,8 +34,8 @@ def respawn(subject: Subject) -> None:
     server = subject.start(["-w", "2", "--oversubscribe", "-k"])
     first = expect_workers(subject, server, 2)
     victim, other = first
-    cpus = cpus_of(victim)
     clients = {pid: client_of(subject, server, pid, first) for pid in first}
+    cpus = cpus_of(victim)  # a worker that answers is bound
     os.kill(victim, SIGKILL)
     killed_s = time.monotonic()
     clients[victim].expect_gone("when its worker was killed")
