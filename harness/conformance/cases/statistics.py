@@ -61,7 +61,13 @@ class _Second:
 def verbose(subject: Subject) -> None:
     """Two lines of workers before each total, whose requests and connections add up to what was sent."""
     sent = _load(subject)
-    processes.wait_until(lambda: sum(s.requests for s in _seconds(subject)) >= sent, _COUNTED_WITHIN_S)
+
+
+    def all_told() -> bool:
+        told = list(_seconds(subject))
+        return sum(second.requests for second in told) >= sent and sum(second.accepted for second in told) >= sent
+
+    processes.wait_until(all_told, _COUNTED_WITHIN_S)
     seconds = list(_seconds(subject))
     if not seconds:
         raise ContractViolation("lines 'worker I cpu C requests N …' and 'Request/s N'", _last_lines(subject))
