@@ -178,10 +178,12 @@ def test_no_worker_of_nginx_is_left_behind(killed: str, tmp_path: Path) -> None:
     code = (
         "import sys, signal\n"
         "from pathlib import Path\n"
-        "from harness import registry, servers\n"
+        "from harness import processes, registry, servers\n"
         "[nginx], flags = registry.find('nginx'), ['-w', '2', '--oversubscribe']\n"
         "server = servers.Server(nginx, flags, [sys.argv[1]], Path(sys.argv[2]), 'x')\n"
-        "server.start(); server.wait_ready(); print(*server.process_pids(), flush=True)\n"
+        "server.start(); server.wait_ready()\n"
+        "processes.wait_until(lambda: len(server.worker_pids()) == 2, servers.START_TIMEOUT_S)\n"
+        "print(server.pid, *server.worker_pids(), flush=True)\n"
         "signal.pause()\n"
     )
     command = [sys.executable, "-c", code]
@@ -193,7 +195,7 @@ def test_no_worker_of_nginx_is_left_behind(killed: str, tmp_path: Path) -> None:
         try:
             pids = [int(pid) for pid in harness.stdout.readline().split()]
             assert len(pids) == 3
-            os.kill(harness.pid if killed == "the harness" else min(pids), signal.SIGKILL)
+            os.kill(harness.pid if killed == "the harness" else pids[0], signal.SIGKILL)
             assert all(processes.wait_ended(pid, ENDS_WITHIN_S) for pid in pids)
         finally:
             harness.kill()
@@ -218,4 +220,11 @@ def test_no_worker_of_nginx_is_left_behind_by_a_script(tmp_path: Path) -> None:
 
 def workers(master: int) -> list[int]:
     """List the workers of nginx: what else is started on the way is no nginx."""
-    return [pid for pid in processes.children(master) if Path(f"/proc/{pid}/comm").read_text() == "nginx\n"]
+    return [pid for pid in processes.children(master) if is_nginx(pid)]
+
+
+def is_nginx(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "nginx\n"
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False

@@ -17,7 +17,8 @@ from harness.registry import ROOT, find
 from harness.servers import REQUEST
 
 [REFERENCE] = find("epoll_raw")
-STARTS_WITHIN_S, ENDS_WITHIN_S = 10.0, 2.0
+STARTS_WITHIN_S, ENDS_WITHIN_S = 10.0, 10.0
+"""What these tests are about would last for ever. How soon a server has to end, its conformance cases ask."""
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def serving(
 
 def answers(address: str) -> bool:
     try:
-        with socket.create_connection(ports.split(address), 1) as client:
+        with socket.create_connection(ports.split(address), STARTS_WITHIN_S) as client:
             client.sendall(REQUEST)
             return client.recv(4096).startswith(b"HTTP/1.0 200")
     except OSError:
@@ -54,7 +55,8 @@ def expect_end(running: "subprocess.Popen[bytes]") -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_was_connected_when_a_signal_came_at_the_start_is_answered(number: signal.Signals) -> None:
     with ports.reserve("127.0.0.1") as address:
-        command = [*REFERENCE.argv, "-w", "1", "-a", address, "-o", "/dev/null"]
+        # With the usual grace the client would have a second to send its request.
+        command = [*REFERENCE.argv, "-w", "1", "-a", address, "-o", "/dev/null", "--grace", "60"]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
             try:
                 with closing(connected_at_once(address)) as client:
@@ -104,14 +106,13 @@ def test_a_log_that_cannot_be_written_costs_no_connection() -> None:
 
 
 def test_the_seconds_add_up_to_what_was_answered_the_last_part_of_one_included() -> None:
-    with serving([], stderr=subprocess.PIPE) as (running, address):
+    with serving(["--grace", "60"], stderr=subprocess.PIPE) as (running, address):
         assert running.stderr is not None
         assert all(answers(address) for _ in range(20))
         expect_end(running)
         printed = running.stderr.read().decode()
-    # One more when it began, and on a busy machine perhaps a try before that which was given up. The last one may not
-    # have been counted when the worker was ended: the reply leaves first.
-    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) in {20, 21, 22}, printed
+    # One more when it began. The last reply leaves before it is counted; within the grace the worker gets there.
+    assert sum(map(int, re.findall(r"^Request/s (\d+)$", printed, re.MULTILINE))) == 21, printed
 
 
 @pytest.mark.parametrize(

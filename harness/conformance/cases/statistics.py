@@ -62,7 +62,6 @@ def verbose(subject: Subject) -> None:
     """Two lines of workers before each total, whose requests and connections add up to what was sent."""
     sent = _load(subject)
 
-
     def all_told() -> bool:
         told = list(_seconds(subject))
         return sum(second.requests for second in told) >= sent and sum(second.accepted for second in told) >= sent
