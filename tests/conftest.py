@@ -21,6 +21,10 @@ _MARK = "PERCORE_TEST_SESSION"
 """An environment variable that every process inherits that a test starts, however indirectly."""
 _END_WITHIN_S = 3.0
 
+# Everywhere what Hypothesis does of itself in CI: the same examples each time, and no limit on the time that one takes,
+# which a busy machine would exceed. New examples are the fuzzer's business.
+settings.load_profile("ci")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
