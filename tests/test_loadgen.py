@@ -8,15 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from harness import ports, processes
+from harness.conformance.connection import Connection
 from harness.loadgen import Generator, GeneratorFailed, Job, Outcome, receive
 from harness.loadgen.connections import PAUSE_NS, TIMES_KEPT
 from harness.registry import find
@@ -38,6 +42,8 @@ ROOT = Path(__file__).parent.parent
 SLICE_S = 0.1
 SHORT_TIMEOUT_S = 0.3
 """For servers that make the generator wait for nothing."""
+REPLY_WITHIN_S = 2.0
+"""For those that make it wait for the end of a stream, when the reply has come."""
 ENDS_WITHIN_S = 5.0
 
 VIA = pytest.mark.parametrize("via", ["127.0.0.1", BEYOND_LOOPBACK])
@@ -72,6 +78,15 @@ def run(generator: Generator, the_job: Job) -> Outcome:
     return generator.run(the_job, the_job.duration_s + the_job.timeout_s + ENDS_WITHIN_S)
 
 
+def runs_until(enough: Callable[[Outcome], bool], generator: Generator, the_job: Job) -> list[Outcome]:
+    """Run a job once, and again with twice the time while a busy machine has let it have too little of it."""
+    outcomes = [run(generator, the_job)]
+    while not enough(outcomes[-1]) and the_job.duration_s < ENDS_WITHIN_S:
+        the_job = msgspec.structs.replace(the_job, duration_s=2 * the_job.duration_s)
+        outcomes.append(run(generator, the_job))
+    return outcomes
+
+
 @pytest.mark.parametrize("workload", ["short", "proxy"])
 def test_each_correct_reply_counts_once(generator: Generator, workload: Literal["short", "proxy"]) -> None:
     answered = itertools.count()
@@ -98,12 +113,17 @@ def test_kept_connections_carry_many_requests(generator: Generator) -> None:
             next(answered)
 
     with serving(handler) as address:
-        outcome = run(generator, job(address, workload="keepalive", concurrency=3))
-    assert outcome.errors == {}
-    assert next(accepted) == 3
+        the_job = job(address, workload="keepalive", concurrency=3)
+        outcomes = runs_until(lambda outcome: len(outcome.completed_ns) > 3, generator, the_job)
+    assert not any(outcome.errors for outcome in outcomes)
+    connections = 3 * len(outcomes)
+    assert next(accepted) == connections
+    assert len(outcomes[-1].completed_ns) > 3
+    for outcome in outcomes:
+        assert len(outcome.completed_ns) == len(outcome.latency_ns)
+        check_times(outcome)
     # The first exchange of each is not part of the job.
-    assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) - 3 > 3
-    check_times(outcome)
+    assert sum(len(outcome.completed_ns) for outcome in outcomes) == next(answered) - connections
 
 
 def test_kept_connections_are_open_before_the_time_of_the_job_and_after_it(generator: Generator) -> None:
@@ -153,31 +173,40 @@ def test_a_generator_runs_one_job_after_another(generator: Generator) -> None:
 
 
 def test_the_latency_is_that_of_the_last_byte_though_the_end_comes_later(generator: Generator) -> None:
-    delay_s = 0.02
+    ended_ns: list[int] = []
 
     def handler(connection: socket.socket) -> None:
-        sending(REPLY)(connection)
-        threading.Event().wait(delay_s)  # the end is late on purpose
+        client = Connection(connection, connection.getpeername())
+        connection.recv(4096)
+        client.send(REPLY)
+        # It has read the reply, and then has nothing left to do: so it has taken the time as well.
+        client.wait_taken(ENDS_WITHIN_S)
+        processes.wait_until(lambda: processes.state(generator.pid) == psutil.STATUS_SLEEPING, ENDS_WITHIN_S)
+        ended_ns.append(time.monotonic_ns())
 
     with serving(handler) as address:
-        outcome = run(generator, job(address))
+        outcome = run(generator, job(address, concurrency=1))
     assert outcome.errors == {}
-    assert np.median(outcome.latency_ns) < delay_s * 1e9 / 2
+    assert len(outcome.completed_ns) == len(ended_ns) > 0
+    assert np.all(outcome.completed_ns < np.array(ended_ns, np.uint64))
 
 
 def test_as_many_connections_as_asked_for_are_under_way_where_the_generator_is_the_limit(
     generator: Generator, tmp_path: Path
 ) -> None:
-    """Little's law: the mean number under way is the rate times the mean time that each takes."""
+    """Looked at whenever one begins, from when each has begun once to the end: whoever is held up in between."""
     concurrency = 500
     [fast] = find("epoll_raw")
     with ports.reserve("127.0.0.1") as address, Server(fast, ["-w", "1"], [address], tmp_path, "fast") as server:
         server.wait_ready()
-        reply = server.sample_reply()
-        outcome = run(generator, job(ports.split(address), concurrency=concurrency, duration_s=0.5, reply=reply))
+        the_job = job(ports.split(address), concurrency=concurrency, reply=server.sample_reply())
+        *_, outcome = runs_until(lambda outcome: len(outcome.completed_ns) > 4 * concurrency, generator, the_job)
     assert outcome.errors == {}
-    under_way = outcome.latency_ns.sum() / (outcome.ended_ns - outcome.started_ns)
-    assert 0.8 * concurrency < under_way <= concurrency
+    begun = np.sort(outcome.completed_ns - outcome.latency_ns)
+    ended_before = np.searchsorted(np.sort(outcome.completed_ns), begun, side="right")
+    under_way = (np.arange(1, len(begun) + 1) - ended_before)[concurrency - 1 :]
+    assert len(under_way) > 3 * concurrency
+    assert 0.8 * concurrency < under_way.min() <= under_way.max() <= concurrency
 
 
 @pytest.mark.parametrize("workload", ["short", "keepalive"])
@@ -297,7 +326,7 @@ FAULTS: dict[str, tuple[Literal["short", "keepalive"], bytes, Handler, str]] = {
 def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generator, fault: str, via: str) -> None:
     workload, reply, handler, kind = FAULTS[fault]
     with serving(handler) as (_, port):
-        timeout_s = SHORT_TIMEOUT_S if kind in {"timeout", "not closed"} else ENDS_WITHIN_S
+        timeout_s = {"timeout": SHORT_TIMEOUT_S, "not closed": REPLY_WITHIN_S}.get(kind, ENDS_WITHIN_S)
         outcome = run(generator, job((via, port), workload=workload, reply=reply, timeout_s=timeout_s))
     assert set(outcome.errors) == {kind}
     assert outcome.errors[kind] >= 4
@@ -306,16 +335,15 @@ def test_what_is_not_a_correct_reply_is_an_error_of_its_kind(generator: Generato
 
 def test_half_a_reply_and_then_a_whole_one_is_wrong_on_a_kept_connection(generator: Generator) -> None:
     def handler(connection: socket.socket) -> None:
+        client = Connection(connection, connection.getpeername())
         connection.recv(4096)
-        connection.sendall(REPLY[:9])
-        started.wait(ENDS_WITHIN_S)
-        connection.sendall(REPLY)
+        client.send(REPLY[:9])
+        client.wait_taken(ENDS_WITHIN_S)
+        client.send(REPLY)
         never(connection)
 
-    started = threading.Event()
     with serving(handler) as address:
-        threading.Timer(SLICE_S / 2, started.set).start()
-        outcome = run(generator, job(address, workload="keepalive", timeout_s=SHORT_TIMEOUT_S))
+        outcome = run(generator, job(address, workload="keepalive"))
     assert set(outcome.errors) == {"wrong reply"}
     assert len(outcome.completed_ns) == 0
 
@@ -337,15 +365,17 @@ def test_a_mixture_is_told_apart(generator: Generator, workload: Literal["short"
 
     turns = itertools.count()
     with serving(handler) as address:
-        outcome = run(generator, job(address, workload=workload))
+        # So many that the first reply of all is wrong for one of them.
+        outcome = run(generator, job(address, workload=workload, concurrency=6))
     assert outcome.errors == {"wrong reply": next(wrong)}
-    before_the_job = 4 if workload == "keepalive" else 0
+    before_the_job = 5 if workload == "keepalive" else 0
     assert len(outcome.completed_ns) == len(outcome.latency_ns) == next(answered) - before_the_job > 0
 
 
 def test_a_server_that_does_not_keep_connections_shows_under_keepalive(generator: Generator) -> None:
     with serving(sending(REPLY)) as address:
-        outcome = run(generator, job(address, workload="keepalive"))
+        the_job = job(address, workload="keepalive")
+        *_, outcome = runs_until(lambda outcome: len(outcome.completed_ns) > 4, generator, the_job)
     assert len(outcome.completed_ns) > 4
     assert set(outcome.errors) <= {"closed early", "reset"}
     assert sum(outcome.errors.values()) > 4
@@ -357,7 +387,8 @@ def test_a_refusing_server_is_tried_again_with_pauses(
 ) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        outcome = run(generator, job(bound.getsockname(), workload=workload))
+        the_job = job(bound.getsockname(), workload=workload)
+        *_, outcome = runs_until(lambda outcome: outcome.errors["connect"] >= 8, generator, the_job)
     assert set(outcome.errors) == {"connect"}
     # Each place once at the start, then at most once a pause.
     slice_ns = outcome.ended_ns - outcome.started_ns
@@ -405,7 +436,7 @@ def test_a_server_that_does_not_wait_for_the_request_gets_it_all_the_same(genera
         # So many that the first replies are there before the generator looks.
         outcome = run(generator, job((via, port), concurrency=100))
     assert outcome.errors == {}
-    assert next(requests) == len(outcome.completed_ns) > 100
+    assert next(requests) == len(outcome.completed_ns) >= 100
 
 
 def test_memory_does_not_grow_with_the_length_of_a_job(tmp_path: Path) -> None:
@@ -474,10 +505,11 @@ def test_every_connection_ends_as_any_client_ends_it(generator: Generator, via: 
         ends.append(connection.recv(4096))  # raises when it is reset
 
     with serving(handler, host="::1" if via == "::1" else "127.0.0.1") as (_, port):
-        outcome = run(generator, job((via, port)))
-    assert outcome.errors == {}
+        outcomes = runs_until(lambda outcome: len(outcome.completed_ns) > 4, generator, job((via, port)))
+    assert not any(outcome.errors for outcome in outcomes)
     assert set(ends) == {b""}
-    assert len(ends) == len(outcome.completed_ns) > 4
+    assert len(ends) == sum(len(outcome.completed_ns) for outcome in outcomes)
+    assert len(outcomes[-1].completed_ns) > 4
     assert all(one != other for one, other in itertools.pairwise(ports_seen))
 
 
