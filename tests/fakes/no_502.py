@@ -1,5 +1,6 @@
 """A client whose backends all fail gets nothing."""
 
+from impls import failures
 from impls.epoll_raw import pair_relay
 from impls.epoll_raw.server import serve
 from impls.worker import Worker
@@ -9,7 +10,8 @@ REJECTED_BY = {"PROXY-502", "PROXY-502-BROKEN", "PROXY-ALL-OUT"}
 
 
 def close_silently(worker: Worker) -> None:
-    replace(pair_relay, "BAD_GATEWAY", b"")
+    for module in (pair_relay, failures):
+        replace(module, "BAD_GATEWAY", b"")
     serve(worker)
 
 
