@@ -148,8 +148,9 @@ class Backend:
             return
         self._selector.unregister(accepted)
         del self._begun[accepted]
-        if word in self._calls:
-            self._calls[word].deliver(Connection(accepted, remote, word))
+        call = self._calls.get(word)  # another thread may forget it at any moment
+        if call is not None:
+            call.deliver(Connection(accepted, remote, word))
         else:
             accepted.close()
 
