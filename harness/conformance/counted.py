@@ -15,9 +15,17 @@ def counted(server: Server, kind: str) -> int:
     return sum(int(number) for number in re.findall(rf"\b{kind}=(\d+)", "\n".join(server.stderr_lines())))
 
 
+def _seconds(server: Server) -> int:
+    """Tell for how many seconds there are lines."""
+    return sum(line.startswith("Request/s ") for line in server.stderr_lines())
+
+
 def expect_counted(server: Server, kind: str, least: int = 1, most: int | None = None) -> None:
     """See how often a kind of thing has happened: ``least``, and no more than ``most``, where that is known."""
-    processes.wait_until(lambda: counted(server, kind) >= least, COUNTED_WITHIN_S)
+    reached = processes.wait_until(lambda: counted(server, kind) >= least, COUNTED_WITHIN_S)
+    if reached and most is not None:  # what else has happened by now may be in the next lines
+        printed = _seconds(server)
+        processes.wait_until(lambda: _seconds(server) > printed, COUNTED_WITHIN_S)
     seen = counted(server, kind)
     if seen < least or (most is not None and seen > most):
         wanted = f"{kind}={least}" if most == least else f"{kind} of {least} or more"
