@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from harness.torture import worker_faults
 from harness.torture.client import Target
 from harness.torture.ledger import Ledger
 from harness.torture.victim import Victim
-from harness.torture.way import WAYS
+from harness.torture.way import WAYS, Way
 
 WITHIN_S = 10.0
 
@@ -29,9 +30,9 @@ def sleeper() -> Iterator[int]:
         process.kill()
 
 
-def victim(*workers: int) -> Victim:
+def victim(*workers: int, way: Way = WAYS[0]) -> Victim:
     server: Any = SimpleNamespace(pid=os.getpid(), worker_pids=lambda: list(workers))
-    return Victim(server, Target(WAYS[0], "127.0.0.1:1", b""), len(workers))
+    return Victim(server, Target(way, "127.0.0.1:1", b""), len(workers))
 
 
 def test_one_of_several_workers_is_never_killed_so_that_what_leaks_adds_up_in_it() -> None:
@@ -47,6 +48,33 @@ def test_an_only_worker_may_be_killed() -> None:
     alone = victim(os.getpid())
     alone.note_fresh()
     assert alone.mortal == [os.getpid()]
+
+
+@pytest.mark.parametrize(("keeps_of", "spare"), [(1, 10), (4, 10), (None, 0)])
+def test_a_proxy_that_keeps_sockets_is_known_by_it_though_its_first_exchanges_left_none(
+    keeps_of: int | None, spare: int
+) -> None:
+    kept: list[socket.socket] = []
+    exchanges = 0
+
+    async def exchange() -> bool:
+        nonlocal exchanges
+        exchanges += 1
+        if exchanges == keeps_of:
+            kept.append(socket.socket())
+        return True
+
+    async def spare_of_one() -> int:
+        proxy = victim(os.getpid(), way=WAYS[2])
+        proxy.note_fresh()
+        await proxy.note_used(5, exchange)
+        return proxy._spare
+
+    try:
+        assert asyncio.run(spare_of_one()) == spare
+    finally:
+        for one in kept:
+            one.close()
 
 
 def test_a_worker_that_cannot_be_stopped_in_time_goes_on_and_nobody_waits_for_it(

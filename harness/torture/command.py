@@ -142,7 +142,8 @@ class _Run:
     async def _warm_up(self) -> None:
         """Load the servers without a fault done to them, and note what they are like then."""
         await asyncio.gather(*(client.once() for several in self._clients.values() for client in several))
-        await asyncio.gather(*(victim.note_used(CLIENTS) for victim in self._victims))
+        for victim in self._victims:
+            await victim.note_used(CLIENTS, self._clients[victim.name][0].once)
         await self._load(time.monotonic() + self._warm_up_s)
         await asyncio.gather(*map(self._has_its_workers, self._victims))
         await asyncio.gather(*(victim.note_warm() for victim in self._victims))
