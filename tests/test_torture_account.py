@@ -107,6 +107,8 @@ def test_what_no_fault_was_done_to_is_unexplained(over: Exchange, problem: str) 
         pytest.param([Outage(0, 9.0, 12.0), Outage(1, 9.5, 12.0)], "every backend was out", id="both"),
         pytest.param([Outage(0, 9.0), Outage(1, 9.5)], "every backend was out", id="both, and they have not returned"),
         pytest.param([Outage(0, 9.0, 12.0), Outage(1, 8.0, 9.9)], "every backend was out", id="one is left out still"),
+        pytest.param([Outage(0, 9.0, 9.4), Outage(1, 9.0, 9.4)], "every backend was out", id="its worker was stopped"),
+        pytest.param([Outage(0, 8.0, 8.9), Outage(1, 8.0, 8.9)], "", id="before it may have been stopped"),
         pytest.param([Outage(0, 9.0, 12.0)], "", id="one only"),
         pytest.param([Outage(0, 5.0, 6.0), Outage(1, 5.0, 6.0)], "", id="long before"),
         pytest.param([Outage(0, 12.0), Outage(1, 12.0)], "", id="after it"),

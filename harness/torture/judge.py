@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.torture.exchange import Exchange
+from harness.torture.schedule import LONGEST_PAUSE_S
 from harness.torture.way import BACKEND_REST_S
 
 _SLACK_S = 0.3
+_HELD_S = LONGEST_PAUSE_S + _SLACK_S
+"""A worker that is stopped for a moment learns so much later that a backend has refused, and leaves it out then."""
 _OWN_REPLY = re.compile(rb"HTTP/1\.[01] (50[24])[^\r]*\r\n(?:[^\r]+\r\n)*?\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _OWN_REPLY_BEGINS = b"HTTP/1.0 50"
@@ -125,7 +128,7 @@ def _out(exchange: Exchange, outages: Sequence[Outage], backends: int) -> str:
 
 
 def _over_s(outage: Outage) -> float:
-    return outage.end_s + BACKEND_REST_S + _SLACK_S
+    return outage.end_s + BACKEND_REST_S + _HELD_S
 
 
 def _describe(exchange: Exchange) -> str:
