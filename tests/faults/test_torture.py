@@ -23,7 +23,6 @@ from harness import leftovers, processes
 from harness.registry import ROOT, Implementation, find
 from harness.report.torture import render
 from harness.torture import victim
-from harness.torture.client import PATIENCE_S
 from harness.torture.command import Request, torture
 from harness.torture.outcome import MEMORY_BOUND_BYTES, Tortured
 from tests import commands
@@ -44,7 +43,7 @@ def tortured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Torture]:
     def run(name: str, duration_s: float = 20.0, *, until_lost: bool = True) -> Tortured:
         command = shlex.join([sys.executable, "-m", f"tests.torture_fakes.{name}"])
         [fake] = find("none", [f"{name}={command}"])
-        done.append(_run(fake, duration_s, until_lost=until_lost, patience_s=4.0 if until_lost else PATIENCE_S))
+        done.append(_run(fake, duration_s, until_lost=until_lost))
         return done[-1]
 
     yield run
@@ -59,16 +58,13 @@ def told_again(running: "subprocess.Popen[str]", number: signal.Signals) -> bool
     return running.poll() is not None
 
 
-def _run(
-    implementation: Implementation, duration_s: float, *, until_lost: bool = False, patience_s: float = PATIENCE_S
-) -> Tortured:
+def _run(implementation: Implementation, duration_s: float, *, until_lost: bool = False) -> Tortured:
     request = Request(
         implementation=implementation,
         duration_s=duration_s,
         workers=2,
         seed=SEED,
         until_lost=until_lost,
-        patience_s=patience_s,
     )
     return torture(request, Console(file=StringIO()))
 
@@ -100,7 +96,7 @@ def test_a_proxy_mixes_up_replies__torture_shows_the_wrong_bytes(tortured: Tortu
 
 
 def test_a_server_keeps_descriptors_of_connections_that_were_reset__torture_counts_them(tortured: Torture) -> None:
-    found = tortured("leaks_on_reset", 4.0, until_lost=False)
+    found = tortured("leaks_on_reset", 8.0, until_lost=False)
     leaked = {one.server: one.leaked for one in found.growth}
     assert leaked["server"] + leaked["keepalive"] > 0, render(found)
     assert leaked["proxy"] == 0

@@ -17,7 +17,8 @@ def mix_replies(worker: Worker) -> None:
     def read_another(fd: int, size: int) -> bytes:
         nonlocal last
         data = read(fd, size)
-        if not data.startswith(b"HTTP/1.1 200"):
+        # A part of a reply that tells not yet whose it is would be no other one's, but cut off.
+        if not data.startswith(b"HTTP/1.1 200") or b"\r\n\r\n" not in data:
             return data
         another, last = last or data, data
         return data if next(replies) % _EVERY else another
