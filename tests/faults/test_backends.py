@@ -22,13 +22,14 @@ from tests.peers import never, sending_each_time, serving
 
 LONG_S, SHORT_S = 60.0, 0.3
 REQUESTS = 12
-REST_S, CONNECT_S = 0.5, 0.5
+REST_S, CONNECT_S = 0.5, 2.0
+"""The second is longer than a busy machine holds up a worker, which may then take what came for too late."""
 WATCHED_S = 3.0
 CLIENTS = 8
 MOST_FREE = 4
 """Descriptors that a worker may have had for other uses, and those in reserve."""
-AT_ONCE_S = 1.5
-"""A wait for a backend would be much longer."""
+AT_ONCE_S = 5.0
+"""For REQUESTS one after the other. A wait for a backend each time would be longer, though the machine is busy."""
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -70,8 +71,8 @@ def test_one_of_two_backends_refuses__it_is_tried_once_and_all_requests_are_answ
         proxy(impl, flags, [refusing, ports.join(*live)], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(REQUESTS)] == [b"200"] * REQUESTS
-        assert processes.wait_until(lambda: up.count("backend_refused") > 0, TIMEOUT_S)
-        assert (up.count("backend_refused"), up.count("backend_out"), up.count("no_backend")) == (1, 1, 0)
+        assert up.count_in_the_end("backend_refused") == 1
+        assert (up.count("backend_out"), up.count("no_backend")) == (1, 0)
 
 
 @kept
@@ -117,7 +118,7 @@ def test_all_backends_refuse__clients_get_502_at_once_and_no_backend_is_tried_me
         proxy(impl, flags, [first, second], LONG_S, tmp_path) as up,
     ):
         assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
-        assert processes.wait_until(lambda: up.count("no_backend") == REQUESTS - 1, TIMEOUT_S)
+        assert up.count_in_the_end("no_backend") == REQUESTS - 1
         assert (up.count("backend_refused"), up.count("backend_out")) == (2, 2)
 
 
@@ -130,7 +131,7 @@ def test_the_only_backend_does_not_accept_in_time__the_first_client_gets_504_and
         began_s = time.monotonic()
         assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
         assert time.monotonic() - began_s < AT_ONCE_S
-        assert processes.wait_until(lambda: up.count("no_backend") == REQUESTS, TIMEOUT_S)
+        assert up.count_in_the_end("no_backend") == REQUESTS
         assert (up.count("backend_timeout"), up.count("backend_out")) == (1, 1)
 
 
@@ -149,7 +150,7 @@ def test_a_backend_that_accepts_gives_no_reply__it_is_not_left_out(
     ):
         assert [status(up) for _ in range(3)] == [expected] * 3
         kind = "backend_broken" if how.startswith("ends") else "backend_timeout"
-        assert processes.wait_until(lambda: up.count(kind) == 3, TIMEOUT_S)
+        assert up.count_in_the_end(kind) == 3
         assert (up.count("backend_out"), up.count("no_backend")) == (0, 0)
 
 
@@ -167,7 +168,8 @@ def test_a_backend_accepts_and_resets_at_once__it_is_not_left_out(
         assert [status(up) for _ in range(REQUESTS)] == [b"502"] * REQUESTS
         # Whether it has got the request by then is a matter of chance.
         found = ("backend_refused", "backend_broken")
-        assert processes.wait_until(lambda: sum(up.count(kind) for kind in found) == REQUESTS, TIMEOUT_S)
+        assert up.server.stop() == 0
+        assert sum(up.count(kind) for kind in found) == REQUESTS
         assert (up.count("backend_out"), up.count("no_backend")) == (0, 0)
 
 
@@ -247,7 +249,7 @@ def test_no_descriptor_is_left_for_a_backend__each_client_gets_504_after_the_con
             began_s = time.monotonic()
             for client in clients:
                 client.sendall(REQUEST)
-            expect_answered(clients, CLIENTS, 4.0)
+            expect_answered(clients, CLIENTS, 8.0)
             assert time.monotonic() - began_s > 0.8
         may_answer.set()
         # How many find a descriptor after all hangs on how many a library has to spare: MOST_FREE at most.

@@ -18,7 +18,8 @@ from tests.faults.limited import TIMEOUT_S, Running, exchange, failing, file_lim
 from tests.held_worker import held
 from tests.peers import serving
 
-IDLE_S = 0.5
+IDLE_S = 1.5
+"""Longer than a busy machine holds up this process, whose clients would be idle then."""
 MOST = 4
 WAITING = 40
 MODES: dict[str, list[str]] = {"short": [], "keepalive": ["-k"], "proxy": ["-x"], "kept proxy": ["-k", "-x"]}
@@ -148,10 +149,10 @@ def test_a_client_reads_a_large_reply_so_slowly_that_buffers_stay_full__it_gets_
         client.connect(up.address)
         client.sendall(REQUEST)
         received = bytearray()
-        slow_until_s = time.monotonic() + 4 * IDLE_S
+        slow_until_s = time.monotonic() + 2 * IDLE_S
         while time.monotonic() < slow_until_s:
             received += client.recv(SLOW_BUFFER_BYTES)
-            time.sleep(IDLE_S / 5)  # the pace is what is tried
+            time.sleep(0.1)  # the pace is what is tried
         while len(received) < len(reply):
             data = client.recv(1 << 20)
             assert data, f"it ended after {len(received)} of {len(reply)} bytes"
@@ -255,10 +256,10 @@ def test_there_is_no_descriptor_for_a_backend_s_connection__the_request_waits_fo
         with file_limit(up.worker, 0):
             for client in clients:
                 client.sendall(REQUEST)
-            arrived, _, _ = select.select(clients, [], [], WATCHED_S)
+            assert processes.wait_until(lambda: up.count("full") > 0, TIMEOUT_S)
+            arrived, _, _ = select.select(clients, [], [], 0)
             assert all(b" 200 " in reply_to(client) for client in arrived)  # a worker may have some in reserve
         serve_one_by_one([client for client in clients if client not in arrived])
-        assert up.count_in_the_end("full") > 0
 
 
 @kept
