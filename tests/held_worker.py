@@ -28,11 +28,16 @@ def worker_of(name: str, flags: Sequence[str], folder: Path) -> Iterator[tuple[t
         yield ports.split(address), up.worker_pids()[0]
 
 
+def suspend(pid: int) -> None:
+    """Stop a process. Until it is so, it may still accept, or be woken for a connection that it then does not take."""
+    os.kill(pid, signal.SIGSTOP)
+    assert processes.wait_until(lambda: processes.state(pid) == psutil.STATUS_STOPPED, TIMEOUT_S)
+
+
 @contextmanager
 def held(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
     try:
-        assert processes.wait_until(lambda: processes.state(pid) == psutil.STATUS_STOPPED, TIMEOUT_S)
+        suspend(pid)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)

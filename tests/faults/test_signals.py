@@ -14,6 +14,7 @@ from harness.conformance.subject import Subject
 from harness.conformance.worker import client_of, expect_workers, status_of
 from harness.registry import Implementation
 from harness.servers import REQUEST, Server
+from tests.held_worker import suspend
 
 TWO = ("-w", "2", "--oversubscribe")
 LONG = ("--grace", "30")
@@ -34,11 +35,13 @@ def exchange(client: Connection) -> None:
     client.receive_reply()
 
 
-def settled(pids: list[int]) -> list[int]:
-    """Count the descriptors of processes when that number stays as it is for a while."""
+def settled(pids: list[int], clients: list[Connection]) -> list[int]:
+    """Count the descriptors of processes when that number stays as it is though each worker has had turns meanwhile."""
     counts: list[list[int]] = []
 
     def unchanged() -> bool:
+        for client in clients:
+            exchange(client)
         counts.append([len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids])
         return counts[-STEADY_LOOKS:] == counts[-1:] * STEADY_LOOKS
 
@@ -59,7 +62,7 @@ def test_sigterm_comes_while_many_clients_wait_for_two_busy_workers__each_of_the
         server = subject.start([*TWO, *LONG])
         workers = expect_workers(subject, server, 2)
         for worker in workers:
-            os.kill(worker, signal.SIGSTOP)
+            suspend(worker)
         clients = [subject.connect(server.listen[0]) for _ in range(MANY)]
         for client in clients[: MANY // 2]:
             client.send(REQUEST)
@@ -99,7 +102,7 @@ def test_sigterm_comes_while_a_worker_is_stopped__it_is_ended_when_the_grace_is_
     with Subject(impl, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1", "--grace", "0.5"])
         [worker] = expect_workers(subject, server, 1)
-        os.kill(worker, signal.SIGSTOP)
+        suspend(worker)
         server.send_signal(signal.SIGTERM)
         expect_end(server)
 
@@ -108,7 +111,7 @@ def test_sigint_comes_twice_while_a_worker_is_stopped__all_end_at_once(impl: Imp
     with Subject(impl, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1", *LONG])
         [worker] = expect_workers(subject, server, 1)
-        os.kill(worker, signal.SIGSTOP)
+        suspend(worker)
         server.send_signal(signal.SIGINT)
         assert processes.wait_until(lambda: not is_pending(server, signal.SIGINT), WITHIN_S)
         assert not server.wait_ended(0.3)
@@ -169,12 +172,12 @@ def test_sighup_comes_a_hundred_times_under_load__no_request_and_no_descriptor_i
         workers = expect_workers(subject, server, 2)
         clients = [client_of(subject, server, worker, workers) for worker in workers]
         all_pids = [server.pid, *workers]
-        before = settled(all_pids)
+        before = settled(all_pids, clients)
         for _ in range(100):
             server.send_signal(signal.SIGHUP)
             for client in clients:
                 exchange(client)
-        assert settled(all_pids) == before
+        assert settled(all_pids, clients) == before
         assert server.worker_pids() == workers
 
 
@@ -186,7 +189,7 @@ def test_sighup_comes_more_often_than_a_stopped_worker_can_be_told__it_writes_to
         [worker] = expect_workers(subject, server, 1)
         client = subject.connect(server.listen[0])
         exchange(client)
-        os.kill(worker, signal.SIGSTOP)
+        suspend(worker)
         for _ in range(MORE_THAN_A_SOCKET_HOLDS):
             server.log_path.rename(tmp_path / "old")
             server.send_signal(signal.SIGHUP)

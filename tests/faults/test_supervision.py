@@ -22,10 +22,10 @@ from harness.conformance.subject import Subject
 from harness.conformance.worker import client_of, expect_workers, highest_descriptor
 from harness.registry import ROOT, Implementation, find
 from harness.servers import REQUEST, Server
+from tests.held_worker import suspend
 
 TWO = ("-w", "2", "--oversubscribe")
 WITHIN_S = 5.0
-REPLACED_WITHIN_S = 2.0
 GIVEN_UP_WITHIN_S = 15.0
 MORE_TRIES_THAN_DEATHS = 6
 """With so many deaths in a row a server gives up."""
@@ -101,7 +101,7 @@ def test_a_worker_is_killed_with_9_again_and_again_under_load__connections_of_th
                 [victim] = set(server.worker_pids()) - {spared}
                 before = list(replies)
                 os.kill(victim, signal.SIGKILL)
-                assert processes.wait_until(partial(one_beside, server, spared, victim), REPLACED_WITHIN_S)
+                assert processes.wait_until(partial(one_beside, server, spared, victim), WITHIN_S)
                 assert processes.wait_until(partial(all_grew, before, replies), WITHIN_S)
         assert spared in server.worker_pids()
 
@@ -119,7 +119,7 @@ def test_all_workers_are_killed_with_9__clients_that_come_meanwhile_wait_and_are
             client.send(REQUEST)
         for client in clients:
             client.receive_reply("a reply to a client that came while there was no worker")
-        assert processes.wait_until(lambda: replaced(server, pids), REPLACED_WITHIN_S)
+        assert processes.wait_until(lambda: replaced(server, pids), WITHIN_S)
 
 
 def test_a_worker_of_a_proxy_is_killed_with_9__exchanges_of_the_others_are_finished(
@@ -130,12 +130,12 @@ def test_a_worker_of_a_proxy_is_killed_with_9__exchanges_of_the_others_are_finis
         server = subject.start([*TWO, "-x", backend.address])
         assert processes.wait_until(lambda: len(server.worker_pids()) == 2, WITHIN_S)
         victim, spared = server.worker_pids()
-        os.kill(victim, signal.SIGSTOP)
+        suspend(victim)
         client, call = subject.connect(server.listen[0]), subject.call([backend])
         client.send(call.request())
         of_spared = call.accept(client)
         os.kill(victim, signal.SIGKILL)
-        assert processes.wait_until(partial(one_beside, server, spared, victim), REPLACED_WITHIN_S)
+        assert processes.wait_until(partial(one_beside, server, spared, victim), WITHIN_S)
         of_spared.send(reply_with_length())
         client.expect(reply_with_length(), "a reply through the worker that was not killed")
         client.expect_end("after the reply")
@@ -152,7 +152,7 @@ def test_a_worker_is_ended_by_a_signal__the_log_and_standard_error_name_it(
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, number)
         assert processes.wait_until(lambda: said(server, f"(process {worker}) was killed by {name}"), WITHIN_S)
-        assert processes.wait_until(lambda: replaced(server, [worker]), REPLACED_WITHIN_S)
+        assert processes.wait_until(lambda: replaced(server, [worker]), WITHIN_S)
         subject.exchange(server.listen[0])
 
 
@@ -167,7 +167,7 @@ def test_the_server_was_started_with_sigchld_ignored__a_worker_that_dies_is_repl
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, signal.SIGKILL)
         assert processes.wait_until(lambda: said(server, f"(process {worker}) was killed by SIGKILL"), WITHIN_S)
-        assert processes.wait_until(lambda: replaced(server, [worker]), REPLACED_WITHIN_S)
+        assert processes.wait_until(lambda: replaced(server, [worker]), WITHIN_S)
         subject.exchange(server.listen[0])
         assert server.stop() == 0
 
@@ -184,7 +184,7 @@ def test_a_worker_dies_while_its_parent_has_no_file_left__it_is_replaced_when_th
         os.kill(worker, signal.SIGKILL)
         assert processes.wait_until(lambda: said(server, "could not be started: Too many open files"), WITHIN_S)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
-        assert processes.wait_until(lambda: replaced(server, [worker]), REPLACED_WITHIN_S)
+        assert processes.wait_until(lambda: replaced(server, [worker]), WITHIN_S)
         subject.exchange(server.listen[0])
 
 
@@ -199,7 +199,7 @@ def test_workers_die_one_after_another__their_parent_keeps_no_descriptor_of_thei
         for _ in range(3):
             [worker] = server.worker_pids()
             os.kill(worker, signal.SIGKILL)
-            assert processes.wait_until(partial(replaced, server, [worker]), REPLACED_WITHIN_S)
+            assert processes.wait_until(partial(replaced, server, [worker]), WITHIN_S)
         subject.exchange(server.listen[0])
         assert processes.wait_until(lambda: descriptors(server.pid) == before, WITHIN_S)
 
@@ -218,7 +218,7 @@ REFUSED = (
     "import errno, os, pathlib; fork, tries = os.fork, pathlib.Path({tries!r})\n"
     "def refused():\n"
     "    if not tries.exists(): return fork()\n"
-    "    tries.open('a').write('x')\n"
+    "    with tries.open('r+') as file: file.seek(0, 2), file.write('x')\n"
     "    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
     "os.fork = refused\n"
 )
