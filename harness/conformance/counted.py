@@ -22,10 +22,11 @@ def _seconds(server: Server) -> int:
 
 def expect_counted(server: Server, kind: str, least: int = 1, most: int | None = None) -> None:
     """See how often a kind of thing has happened: ``least``, and no more than ``most``, where that is known."""
+    printed = _seconds(server)
     reached = processes.wait_until(lambda: counted(server, kind) >= least, COUNTED_WITHIN_S)
-    if reached and most is not None:  # what else has happened by now may be in the next lines
-        printed = _seconds(server)
-        processes.wait_until(lambda: _seconds(server) > printed, COUNTED_WITHIN_S)
+    if reached and most is not None:
+        # The next lines may be about to be printed, and tell less than has happened by now; those after them tell all.
+        processes.wait_until(lambda: _seconds(server) >= printed + 2, COUNTED_WITHIN_S)
     seen = counted(server, kind)
     if seen < least or (most is not None and seen > most):
         wanted = f"{kind}={least}" if most == least else f"{kind} of {least} or more"
