@@ -143,7 +143,7 @@ class _Run:
 
     def run(self, tell: Callable[[int], None]) -> None:
         """Make the connections, or as many as there is time for. Raises as ``_soak``, and ServerFailed for silence."""
-        wanted, slice_s = self._request.connections, _FIRST_SLICE_S
+        wanted, slice_s, loaded_s = self._request.connections, _FIRST_SLICE_S, 0.0
         while self._done < wanted and time.monotonic() - self._began_s < self._request.budget_s:
             measured, _ = self._load.measure(self._contestant, measure.Turn(slice_s=slice_s))
             if ENDED & measured.errors.keys():
@@ -155,8 +155,10 @@ class _Run:
                 fate = self._contestant.server.fate()
                 raise ServerFailed(f"{self._contestant.name} gave no reply in {self._silent} slices in a row; {fate}")
             self._look(last=self._done >= wanted)
+            loaded_s += slice_s
             if measured.requests:
-                needed_s = slice_s * wanted / SAMPLES / measured.requests
+                # By all slices so far: one in which something was held up would make the next one far too long.
+                needed_s = loaded_s * wanted / SAMPLES / self._done
                 slice_s = min(max(needed_s, _SLICES_S[0]), _SLICES_S[1])
             tell(self._done)
 

@@ -8,15 +8,19 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import cast, get_args
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from harness import measure, processes
+from harness import measure, plan, processes
+from harness.analysis.growth import FEWEST_SAMPLES
+from harness.measure import Contestant, LoadSide
 from harness.registry import ROOT, Implementation, find
-from harness.schema import Workload
-from harness.soak import Request, soak
+from harness.schema import Slice, Workload
+from harness.soak import Request, _Run, soak
 from harness.testbed.placement import Cpus
 
 CONNECTIONS = 9_000
@@ -60,6 +64,27 @@ def test_the_reference_does_not_grow(workload: Workload) -> None:
     kept, text = soaked(reference, workload, connections=connections, concurrency=concurrency)
     assert kept, text
     assert "worker 0: does not grow" in text
+
+
+def test_a_slice_that_was_held_up_makes_the_next_no_longer() -> None:
+    asked_s: list[float] = []
+
+    def measured(_: Contestant, turn: measure.Turn) -> tuple[Slice, None]:
+        asked_s.append(turn.slice_s)
+        requests = 2 if len(asked_s) == 3 else round(20_000 * turn.slice_s)
+        piece = measure.unmeasured(cell, "a", turn, "", "")
+        return msgspec.structs.replace(piece, errors={}, requests=requests), None
+
+    [cell] = plan.expand(["short"], [1], [2])
+    server = SimpleNamespace(worker_pids=lambda: [os.getpid()])
+    request = Request(
+        implementations=[], workload="short", connections=CONNECTIONS, workers=1, concurrency=2, budget_s=60.0,
+        testbed="loopback", cpus=Cpus(),
+    )  # fmt: skip
+    contestant = cast("Contestant", SimpleNamespace(name="a", server=server))
+    _Run(contestant, cast("LoadSide", SimpleNamespace(measure=measured)), request).run(lambda _: None)
+    assert len(asked_s) > FEWEST_SAMPLES
+    assert max(asked_s) <= 0.05
 
 
 @pytest.mark.parametrize("planted", ["grows_slowly"], indirect=True)
