@@ -18,10 +18,15 @@ from harness import processes
 from harness.registry import ROOT
 from tests.left_running import left_running
 
+# Conformance alone takes a minute and more where other tests take most of the CPUs.
+pytestmark = pytest.mark.timeout(600)
+
 HARNESS = [str(Path(sys.executable).with_name("harness"))]
 UNCHECKED = [sys.executable, "-m", "tests.unchecked"]
 BEGINS_WITHIN_S, ENDS_WITHIN_S = 60.0, 60.0
 LIMITS = {"server-bound", "client-bound", "backend-bound", "unsaturated", "shared-cpus", "noisy"}
+ON_LOOPBACK = {"backlog-drop"}
+"""There the kernel counts the drops of all sockets, and other tests fill queues on purpose."""
 BROKEN = f"broken={shlex.join([sys.executable, '-m', 'tests.fakes.two_packets'])}"
 
 
@@ -62,7 +67,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     options = ["--impls", "epoll_raw", "--external", BROKEN, "--budget", "10s", "--slice", "180ms", "--blocks", "2"]
     options += ["--concurrency", "20", "--seed", "7"]
     with comparing(out, *options, "--json", str(out / "copy.json")) as running:
-        output, progress = running.communicate(timeout=100)
+        output, progress = running.communicate()
     [folder] = [path for path in out.iterdir() if path.is_dir()]
     return Finished(running.returncode, output, progress, json.loads((out / "copy.json").read_text()), folder)
 
@@ -87,11 +92,12 @@ def test_progress_tells_what_is_left(compared: Finished) -> None:
 def test_the_summary_has_what_was_promised(compared: Finished) -> None:
     assert compared.summary == json.loads((compared.folder / "summary.json").read_text())
     assert (compared.summary["schema"], compared.summary["reference"]) == (2, "epoll_raw")
+    plan = json.loads((compared.folder / "plan.json").read_text())
     cells = [compared.cell("epoll_raw", workload) for workload in ("short", "keepalive", "proxy")]
     for cell in cells:
         assert (cell["workers"], cell["concurrency"], cell["conformant"], cell["errors"]) == (1, 20, True, 0)
         assert cell["requests"] > 0
-        assert cell["verdict"] in LIMITS
+        assert cell["verdict"] in LIMITS | (ON_LOOPBACK if plan["testbed"] == "loopback" else set())
     # Beside the other tests a server may get so little of its CPU that nothing can be claimed in a cell.
     judged = [cell for cell in cells if cell["throughput_rps"]["value"] is not None]
     assert judged
