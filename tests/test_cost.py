@@ -114,9 +114,11 @@ def test_a_counter_counts_what_another_process_does(tool: Callable[[str, str], s
             with counter.opened([echo.pid], context_switches) as opened:
                 for _ in range(20):
                     assert processes.wait_until(lambda: processes.state(echo.pid) == "sleeping", 10)
+                    before = opened.read()
                     echo.stdin.write(b"x")
                     assert echo.stdout.read(1) == b"x"
-                assert opened.read() >= 20
+                    # It goes to sleep again some time after it has answered.
+                    assert processes.wait_until(lambda: opened.read() > before, 10)  # noqa: B023  asked at once
         except counter.CannotCount as problem:
             pytest.skip(str(problem))
         finally:
@@ -174,10 +176,11 @@ def test_one_system_call_more_is_found(tmp_path: Path, tool: Callable[[str, str]
 
 def test_an_interrupt_ends_everything(tool: Callable[[str, str], str]) -> None:
     tool("strace", "strace")
-    command = harness("--impls", "epoll_raw", "--workloads", "short")
+    # Many servers, one after the other, are traced for moments each: one of them is seen, however slow this is.
+    command = harness("--impls", "epoll_raw,epoll_raw+lean,gevent,uvloop,trio")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
-            assert processes.wait_until(lambda: is_traced_by_child_of(process.pid), 30)
+            assert processes.wait_until(lambda: is_traced_by_child_of(process.pid), 60)
             process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=20)
         finally:
