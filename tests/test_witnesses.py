@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -239,8 +240,10 @@ def test_a_port_that_nobody_listens_on_gives_errors_and_no_reply(name: Client, t
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_left_when_a_job_is_given_up(name: Client, tool: Tool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, installed(name, tool) as witness:
+        # It waits for replies that never come, longer than this test takes.
+        endless = msgspec.structs.replace(job(target=listener.getsockname()), duration_s=60.0, timeout_s=60.0)
         for begun in (False, True):
-            witness.prepare(job(target=listener.getsockname()))
+            witness.prepare(endless)
             witness.wait_prepared(ENDS_WITHIN_S)
             pid = witness.pid
             if begun:
