@@ -33,9 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # The same examples each time, and no bound on the time that one takes: a busy machine is no finding. What nobody
-    # has thought of is what ``make fuzz`` looks for.
-    settings.load_profile("ci")
     os.environ[_MARK] = uuid.uuid4().hex
     # Containers often set it; thousands of servers are started here, and each would compile itself once more.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
