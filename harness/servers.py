@@ -1,5 +1,6 @@
 """One running implementation: start, wait until ready, observe, stop."""
 
+import math
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from harness import lineage, output_bound, ports, processes
 from harness.registry import Implementation
 from harness.testbed.host import Host
@@ -25,6 +28,8 @@ STOP_TIMEOUT_S = 3.0
 """The contract allows two seconds (PROC-SIGTERM)."""
 _TRY_TIMEOUT_S = 1.0
 """Of one of several tries."""
+_FORKED_WITHIN_S = 0.5
+"""How much later than its listeners a server's workers may be there, if it has any and gets a CPU."""
 _LAST_LINES = 5
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 300
@@ -216,6 +221,19 @@ class Server:
             raise self._failed("ended before it answered")
         if not reached:
             raise self._failed(f"gives no correct reply after {timeout_s:g} s: {problem}")
+
+    def wait_forked(self, workers: int) -> None:
+        """Wait for the workers of a server that listens. One that has none waits for connections by now: it sleeps."""
+        asleep_since_s = math.inf
+
+        def forked_or_asleep() -> bool:
+            nonlocal asleep_since_s
+            asleep = processes.state(self.pid) == psutil.STATUS_SLEEPING
+            asleep_since_s = min(asleep_since_s, time.monotonic()) if asleep else math.inf
+            has_slept = time.monotonic() - asleep_since_s >= _FORKED_WITHIN_S
+            return has_slept or self.wait_ended(0) or len(self.worker_pids()) >= workers
+
+        processes.wait_until(forked_or_asleep, START_TIMEOUT_S)
 
     def answers(self, timeout_s: float) -> bool:
         """Tell whether a request to its first address gets a whole ``200`` reply in time."""

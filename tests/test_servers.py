@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import ports, processes, servers
+from harness import block, ports, processes, servers
 from harness.registry import ROOT, Implementation, find
+from harness.schema import PlannedCell
 from harness.servers import Server, ServerFailed
+from harness.testbed import open_testbed
 
 [REFERENCE] = find("epoll_raw")
 
@@ -70,6 +72,51 @@ def test_a_wrong_reply_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             server.wait_ready(0.2)
         with pytest.raises(ServerFailed, match="503 Busy"):
             server.sample_reply()
+
+
+def test_workers_that_are_forked_late_are_waited_for(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "if os.fork():\n"
+        "    while time.process_time() < 0.3:\n"
+        "        pass  # asleep it would look like a server that has no workers\n"
+        "    os.fork()\n"
+        "signal.pause()"
+    )
+    with Server(script(code), [], [], tmp_path, "late") as server:
+        server.wait_forked(2)
+        assert len(server.worker_pids()) == 2
+
+
+def test_a_worker_that_is_forked_late_is_in_the_figures_of_its_server(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, socket, sys, time\n"
+        "host, port = sys.argv[sys.argv.index('-a') + 1].split(':')\n"
+        "listener = socket.create_server((host, int(port)))\n"
+        "if os.fork() == 0:\n"
+        "    while True:\n"
+        "        client, _ = listener.accept()\n"
+        "        client.recv(99)\n"
+        "        client.send(b'HTTP/1.0 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
+        "        client.close()\n"
+        "while time.process_time() < 0.5:\n"
+        "    pass\n"
+        "os.fork()\n"
+        "signal.pause()"
+    )
+    cpu = min(os.sched_getaffinity(0))
+    cell = PlannedCell("short", 2, 10, server_cpus=(cpu, cpu), generator_cpus=(cpu,))
+    with (
+        open_testbed("loopback", with_backend=False) as testbed,
+        block.start(block.Servers([script(code)], REFERENCE, testbed, tmp_path), cell) as started,
+    ):
+        assert len(started.only().pids) == 3
+
+
+def test_for_a_server_without_workers_nobody_waits_long(tmp_path: Path) -> None:
+    with Server(script("import signal; signal.pause()"), [], [], tmp_path, "one process") as server:
+        server.wait_forked(2)
+        assert server.running
 
 
 def test_what_ignores_the_signal_is_killed_with_its_workers(tmp_path: Path) -> None:

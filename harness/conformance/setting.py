@@ -1,26 +1,20 @@
 """What a case finds ready: a running server, and the backends that it was given."""
 
-import math
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from harness import ports, processes
 from harness.conformance.backend import Backend
 from harness.registry import Implementation
-from harness.servers import START_TIMEOUT_S, Server
+from harness.servers import Server
 
 LOOPBACK = "127.0.0.1"
 _TOLD_WITHIN_S = 4.0
 """How long a server may take to name a worker that has ended."""
-_FORKED_WITHIN_S = 0.5
-"""How much later than its listeners a server's workers may be there, if it has any and gets a CPU."""
 
 BackendKind = Literal["live", "dead"]
 """``live`` is played by the case, ``dead`` refuses every connection."""
@@ -74,19 +68,5 @@ def opened(
         server = stack.enter_context(Server(implementation, flags, [listen], directory, name))
         server.wait_listening()
         wanted = int(flags[flags.index("-w") + 1]) if "-w" in flags else 1
-        _wait_forked(server, wanted)
+        server.wait_forked(wanted)
         yield Setting(server, tuple(live), tuple(dead), frozenset(server.worker_pids()))
-
-
-def _wait_forked(server: Server, wanted: int) -> None:
-    """Wait for the workers of a server that has some; one without waits for connections by now, so it sleeps."""
-    asleep_since_s = math.inf
-
-    def forked_or_asleep() -> bool:
-        nonlocal asleep_since_s
-        asleep = processes.state(server.pid) == psutil.STATUS_SLEEPING
-        asleep_since_s = min(asleep_since_s, time.monotonic()) if asleep else math.inf
-        has_slept = time.monotonic() - asleep_since_s >= _FORKED_WITHIN_S
-        return has_slept or server.wait_ended(0) or len(server.worker_pids()) >= wanted
-
-    processes.wait_until(forked_or_asleep, START_TIMEOUT_S)
