@@ -22,7 +22,8 @@ from tests import runs
 from tests.left_running import command_line, left_running
 
 SLICE_S = 0.1
-GRACE_S = 1.0
+GRACE_S = ANSWERS_WITHIN_S = 3.0
+"""More than a busy machine holds up what is as it should be: that must not be taken for the fault."""
 ON_A_BUSY_MACHINE_S = 8.0
 """How much later than it should something may happen beside other tests."""
 BEGINS_WITHIN_S = ENDS_WITHIN_S = 60.0
@@ -56,8 +57,8 @@ def started(parent: int, what: str) -> list[int]:
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "REPLY_TIMEOUT_S", 0.5)
     monkeypatch.setattr(measure, "GENERATOR_GRACE_S", GRACE_S)
-    monkeypatch.setattr(measure, "BACKEND_ANSWERS_WITHIN_S", 1.0)
-    monkeypatch.setattr(idle, "TOLD_WITHIN_S", 1.0)
+    monkeypatch.setattr(measure, "BACKEND_ANSWERS_WITHIN_S", ANSWERS_WITHIN_S)
+    monkeypatch.setattr(idle, "TOLD_WITHIN_S", ANSWERS_WITHIN_S)
 
 
 def run_with(fault: Fault, what: str, directory: Path, workload: Workload = "short", idle_connections: int = 0) -> None:
@@ -100,7 +101,7 @@ def test_a_generator_is_killed__the_run_ends_within_a_slice_and_names_it(tmp_pat
 
 
 def test_a_generator_hangs__the_run_ends_within_a_slice_and_the_grace_and_names_it(tmp_path: Path) -> None:
-    with pytest.raises(GeneratorFailed, match=r"^the load generator on CPU \d+ gave no answer within 1.5 s$"):
+    with pytest.raises(GeneratorFailed, match=r"^the load generator on CPU \d+ gave no answer within 3.5 s$"):
         run_with(stop, "loadgen.generator", tmp_path)
 
 
@@ -114,7 +115,7 @@ def test_a_generator_talks_nonsense__the_run_ends_within_a_slice_and_names_it(fa
     ("fault", "said"),
     [
         (kill, "has ended"),
-        (stop, "gave no answer within 1 s"),
+        (stop, "gave no answer within 3 s"),
         (talk_nonsense, "said something that makes no sense: a message of 18,446,744,073,709,551,615 bytes is none"),
     ],
 )
@@ -129,7 +130,7 @@ def test_what_holds_idle_connections_dies_or_hangs_or_talks_nonsense__the_run_en
     ("fault", "said"),
     [
         (kill, r"the backend has ended, or a worker of it \((it was ended by SIGKILL|its parent process is alive); "),
-        (stop, r"the backend gives no correct reply in 1 s \(its parent process is alive; "),
+        (stop, r"the backend gives no correct reply in 3 s \(its parent process is alive; "),
     ],
 )
 def test_the_backend_dies_or_hangs__the_run_ends_and_no_proxy_is_blamed(

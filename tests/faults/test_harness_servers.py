@@ -1,6 +1,7 @@
 """A server that goes wrong costs its own figures, with the reason, and never the run."""
 
 import io
+import math
 import os
 import re
 import shlex
@@ -32,7 +33,14 @@ def faulty(fault: str) -> Implementation:
 
 
 @pytest.fixture(autouse=True)
+def _drops_of_other_tests_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no server's failure for a want of backlog: on loopback the kernel counts for the whole machine."""
+    monkeypatch.setattr(verdicts, "MOST_DROPS_SHARE", math.inf)
+
+
+@pytest.fixture
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for less than the others need on a busy machine: for servers that never start."""
     monkeypatch.setattr(block, "START_TIMEOUT_S", 3.0)
 
 
@@ -64,13 +72,13 @@ def assert_failed(cell: CellSummary, *said: str) -> None:
         assert text in cell.evidence
 
 
+@pytest.mark.usefixtures("_short_waits")
 def test_a_server_hangs_at_its_start__it_costs_its_own_figures(tmp_path: Path) -> None:
     _, cell = go_wrong("hangs_at_start", tmp_path)
     assert_failed(cell, NOT_STARTED, "gives no correct reply after 3 s", "about to read the almanac")
 
 
-def test_a_server_hangs_under_load__it_costs_its_own_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "REPLY_TIMEOUT_S", 1.0)
+def test_a_server_hangs_under_load__it_costs_its_own_figures(tmp_path: Path) -> None:
     _, cell = go_wrong("hangs", tmp_path)
     assert_failed(cell, "timeout", "its parent process is alive", "about to read the almanac")
 
@@ -80,7 +88,10 @@ def test_a_server_crashes_under_load__it_costs_its_own_figures(tmp_path: Path) -
     assert_failed(cell, SERVER_ENDED, "it ended with status 3", "out of sealing wax")
 
 
-def test_a_worker_dies_and_is_replaced_under_load__the_cell_has_failed_and_tells_the_cause(tmp_path: Path) -> None:
+def test_a_worker_dies_and_is_replaced_under_load__the_cell_has_failed_and_tells_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "_LAST_WORDS_WITHIN_S", 2.0)  # its parent may be held up before it says so
     _, cell = go_wrong("worker_dies", tmp_path)
     assert_failed(cell, WORKER_ENDED, "its parent process is alive", "worker 0 was killed by SIGKILL")
 
@@ -156,6 +167,7 @@ def test_a_server_answers_rubbish__it_costs_its_own_figures(tmp_path: Path) -> N
     assert_failed(cell, "wrong reply", "[red]a proud line[/red]")
 
 
+@pytest.mark.usefixtures("_short_waits")
 def test_a_server_answers_rubbish_without_end_from_the_start__it_costs_its_own_figures(tmp_path: Path) -> None:
     _, cell = go_wrong("answers_rubbish_at_once", tmp_path)
     assert_failed(cell, NOT_STARTED, "the reply has more than 1,048,576 bytes")

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -107,26 +106,27 @@ def worker_dies(listener: socket.socket, _log: str) -> None:
 
 def floods_standard_error(listener: socket.socket, _log: str) -> None:
     """Serve, and write to standard error as fast as can be."""
-    _flood(2)
-    serve(listener, correct)
+    serve(listener, flooding(2))
 
 
 def fills_its_log(listener: socket.socket, log: str) -> None:
     """Serve, and write into the log as fast as can be."""
-    _flood(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-    serve(listener, correct)
+    serve(listener, flooding(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)))
 
 
-def _flood(fd: int) -> None:
+def flooding(fd: int) -> Answer:
+    """Answer as is right, and write without end when it is up and under load."""
+
     def write() -> None:
         while True:
             os.write(fd, _CHUNK)
 
-    def after_a_moment() -> None:
-        time.sleep(1.0)  # so that it is up and under load
-        write()
+    def answer(connection: socket.socket, number: int) -> None:
+        correct(connection, number)
+        if number == AFTER:
+            threading.Thread(target=write, daemon=True).start()
 
-    threading.Thread(target=after_a_moment, daemon=True).start()
+    return answer
 
 
 def forks_away(listener: socket.socket, log: str) -> None:
