@@ -51,10 +51,8 @@ class Client:
         content: Content,
         known: dict[bytes, Exchange],
         ledger: Ledger,
-        patience_s: float,
     ) -> None:
         """``known`` are the exchanges under way, for the backends to look up."""
-        self._patience_s = patience_s
         self._target = target
         self._content = content
         self._known = known
@@ -94,12 +92,10 @@ class Client:
         self._ledger.begin(exchange)
         self._known[exchange.identity] = exchange
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(PATIENCE_S):
                 await self._converse(exchange)
         except TimeoutError:
-            exchange.problem = (
-                f"not over after {self._patience_s:g} s: {exchange.received} of {len(exchange.reply)} bytes"
-            )
+            exchange.problem = f"not over after {PATIENCE_S:g} s: {exchange.received} of {len(exchange.reply)} bytes"
         except OSError as error:
             exchange.problem = f"cannot connect: {error.strerror}"
         exchange.ended_s = time.monotonic()

@@ -18,7 +18,7 @@ from harness.registry import Implementation
 from harness.servers import Server
 from harness.torture import log_faults, schedule, worker_faults
 from harness.torture.backend import Backend
-from harness.torture.client import PATIENCE_S, Client, Target
+from harness.torture.client import Client, Target
 from harness.torture.content import Content
 from harness.torture.exchange import Exchange
 from harness.torture.judge import Outage
@@ -49,8 +49,6 @@ class Request:
     workers: int
     until_lost: bool = False
     """Whether to end as soon as a request is lost, or something else is found."""
-    patience_s: float = PATIENCE_S
-    """How long an exchange may take in all."""
 
 
 def torture(request: Request, progress: Console) -> Tortured:
@@ -103,9 +101,7 @@ class _Run:
         self._last_kill_s: dict[str, float] = {}
         self._clients = {
             victim.name: [
-                Client(
-                    victim.target, number, request.seed, self._content, self._known, self._ledger, request.patience_s
-                )
+                Client(victim.target, number, request.seed, self._content, self._known, self._ledger)
                 for number in range(CLIENTS)
             ]
             for victim in self._victims
