@@ -19,6 +19,8 @@ _FIRST_PORT, _LAST_PORT = 600, 1023
 """Below 1024 few users may listen, and below 600 are those that machines use."""
 _ATTEMPTS = 20
 _GIVEN_UP_WITHIN_S = 4.0
+_ENDS_WITHIN_S = 10.0
+"""How soon it has to end other cases ask; here it is whether it can, as that user."""
 
 
 @SECTION.case(
@@ -57,7 +59,7 @@ def user(subject: Subject) -> None:
             f"all processes with user {entry.pw_uid} and group {entry.pw_gid} of {_NAME} alone", "; ".join(wrong())
         )
     subject.exchange(server.listen[0], what="a reply of a server that has given up its privileges")
-    status = server.stop()
+    status = server.stop(timeout_s=_ENDS_WITHIN_S)
     if status != 0:
         raise ContractViolation("exit status 0 after SIGTERM", str(status))
 
