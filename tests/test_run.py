@@ -2,17 +2,18 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from harness import plan, processes, results
-from harness.analysis import verdicts
+from harness import cell_run, plan, processes, results
+from harness.analysis import comparison, verdicts
 from harness.analysis.latency import WHOLE
 from harness.cell_run import GIVEN_UP_AFTER_SLICES
 from harness.idle import IdleConnections
 from harness.registry import Implementation, find
-from harness.schema import SERVER_ENDED, Slice
+from harness.schema import SERVER_ENDED, Plan, PlannedCell, Slice
 from harness.snapshot import BackendEnded
 from tests.runs import REFERENCE, ROUNDS, TWIN, go_on, ignore, measure, servers_of, sum_up, under_load
 
@@ -73,13 +74,23 @@ def test_servers_are_started_afresh_in_blocks(tmp_path: Path) -> None:
     assert len(set.union(*pids.values())) == 3
 
 
-def test_a_run_ends_when_it_is_precise_enough(tmp_path: Path) -> None:
+def test_a_run_ends_when_it_is_precise_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_within(planned: Plan, cell: PlannedCell, slices: Sequence[Slice], share: float) -> bool:
+        """Find it so at the first look, as slices this short may not be on a busy machine."""
+        looked_at.append((cell.key, len({piece.block for piece in slices}), share))
+        is_precise.append(comparison.is_within(planned, cell, slices, share))
+        return True
+
+    looked_at: list[tuple[str, int, float]] = []
+    is_precise: list[bool] = []
+    monkeypatch.setattr(cell_run, "is_within", is_within)
     stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), precision=0.9, slice_s=0.02, budget_s=30.0)
     rounds = 1 + max(piece.round for piece in under_load(stored))
     [cell] = stored.plan.cells
     assert cell.schedule is not None
     assert cell.schedule.block_of(rounds - 1) + 1 == plan.FIRST_LOOK_BLOCKS
-    assert sum_up(stored).precision_missed == ()
+    assert looked_at == [(cell.key, plan.FIRST_LOOK_BLOCKS, 0.9)]
+    assert is_precise == [sum_up(stored).precision_missed == ()]
 
 
 def test_cpu_per_request_is_compared_at_one_rate_that_all_can_serve(tmp_path: Path) -> None:
