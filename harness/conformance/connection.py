@@ -155,11 +155,12 @@ class Connection:
 
     def unexpected(self) -> str:
         """Tell what has come from the other end although it is not its turn; empty when nothing has."""
-        self._socket.settimeout(0)
+        arriving = select.poll()  # and no other timeout, which would end what another thread is sending
+        arriving.register(self._socket, select.POLLIN)
+        if not arriving.poll(0):
+            return ""
         try:
             arrived = self._socket.recv(_READ_SIZE, socket.MSG_PEEK)
-        except BlockingIOError:
-            return ""
         except OSError as error:
             return str(error)
         return shown(arrived.partition(b"\r\n")[0]) if arrived else "the end of the stream"
