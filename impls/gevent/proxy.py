@@ -160,6 +160,8 @@ class _Pair:
                     self._failing = counters.ERROR_READ
                     if self._forwarder is not None:
                         self._forwarder.kill()  # only one greenlet can wait for a connection
+                        # It keeps what ended it, and with the traceback this pair: garbage only a collection frees.
+                        self._forwarder = None
                     linger(client, self._connections, self._turn, self._log if self._debug else None)
         except OSError as error:
             self._connections.failed(client, error, self._failing)
