@@ -17,6 +17,8 @@ from harness.schema import SERVER_ENDED, Plan, PlannedCell, Slice
 from harness.snapshot import BackendEnded
 from tests.runs import REFERENCE, ROUNDS, TWIN, go_on, ignore, measure, servers_of, sum_up, under_load
 
+pytestmark = pytest.mark.usefixtures("drops_do_not_count")
+
 
 def test_every_implementation_is_measured_under_every_workload(impl: Implementation, tmp_path: Path) -> None:
     stored = measure(tmp_path, [impl], ("short", "keepalive", "proxy"))

@@ -1,7 +1,6 @@
 """The self test: what counts as missed, that it is told, and that faults are planted as they are said to be."""
 
 import io
-import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,10 +140,9 @@ def test_whatever_is_missed_is_a_failure(
         assert title in printed
 
 
+@pytest.mark.usefixtures("drops_do_not_count")
 def test_a_planted_limit_is_measured_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BUDGET_S", 0.5)
-    # On loopback the kernel counts the drops of all sockets, and other tests fill queues on purpose.
-    monkeypatch.setattr(verdicts, "MOST_DROPS_SHARE", math.inf)
     planted = limits._Planted(
         cause="one CPU", expected=verdicts.SHARED_CPUS, cell=Cell("short", 1, 10), on_one_cpu=True
     )

@@ -135,12 +135,12 @@ def _port_bound(load: Load) -> str | None:
 
 
 def _backlog_drop(load: Load) -> str | None:
-    counts = load.series.tcp
-    if counts is None or counts.listen_drops <= MOST_DROPS_SHARE * load.series.requests:
-        return None
+    counts, requests = load.series.tcp, load.series.requests
+    if counts is None or not requests or counts.listen_drops <= MOST_DROPS_SHARE * requests:
+        return None  # the queue of a server that answers nobody fills up for that
     return (
         f"listening sockets dropped {counts.listen_drops:,} connections, {counts.listen_overflows:,} of them because "
-        f"the accept queue was full, beside {load.series.requests:,} replies"
+        f"the accept queue was full, beside {requests:,} replies"
     )
 
 

@@ -1,7 +1,6 @@
 """A server that goes wrong costs its own figures, with the reason, and never the run."""
 
 import io
-import math
 import os
 import re
 import shlex
@@ -23,6 +22,8 @@ from harness.schema import NOT_STARTED, SERVER_ENDED, WORKER_ENDED, CellSummary
 from tests import runs
 from tests.left_running import left_running
 
+pytestmark = pytest.mark.usefixtures("drops_do_not_count")
+
 FAULTY = Path(__file__).parent / "servers" / "faulty.py"
 SLICE_S = 0.1
 
@@ -30,12 +31,6 @@ SLICE_S = 0.1
 def faulty(fault: str) -> Implementation:
     [found] = find("none", [f"faulty={shlex.join([sys.executable, str(FAULTY), fault])}"])
     return found
-
-
-@pytest.fixture(autouse=True)
-def _drops_of_other_tests_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take no server's failure for a want of backlog: on loopback the kernel counts for the whole machine."""
-    monkeypatch.setattr(verdicts, "MOST_DROPS_SHARE", math.inf)
 
 
 @pytest.fixture
