@@ -86,7 +86,8 @@ def test_a_run_ends_when_it_is_precise_enough(tmp_path: Path, monkeypatch: pytes
     looked_at: list[tuple[str, int, float]] = []
     is_precise: list[bool] = []
     monkeypatch.setattr(cell_run, "is_within", is_within)
-    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), precision=0.9, slice_s=0.02, budget_s=30.0)
+    monkeypatch.setattr(plan, "FIRST_LOOK_BLOCKS", 3)
+    stored = measure(tmp_path, [REFERENCE, TWIN], ("short",), precision=0.9, slice_s=0.02, budget_s=600.0)
     rounds = 1 + max(piece.round for piece in under_load(stored))
     [cell] = stored.plan.cells
     assert cell.schedule is not None
