@@ -120,12 +120,15 @@ def test_drops_by_listening_sockets_are_named() -> None:
     assert "dropped 40 connections, 30 of them because the accept queue was full" in found.evidence
 
 
-def test_a_server_that_never_answers_has_failed_whatever_its_queue_drops() -> None:
+@pytest.mark.parametrize("answering", [0, 8])
+def test_a_server_that_answers_no_more_has_failed_whatever_its_queue_drops(answering: int) -> None:
     where = cell()
     slices = measure(planned(["a"], where), {"a": Server(9_000)}, rounds=10)
-    counts = TcpCounts(segments_in=0, segments_out=0, retransmitted=0, listen_overflows=3, listen_drops=4)
-    found = judged(where, with_each(slices, tcp=counts, requests=0, errors={"timeout": 10}))
-    assert found == Verdict(verdicts.FAILED, "0 correct replies and 100 errors: 100 timeout")
+    counts = TcpCounts(segments_in=0, segments_out=0, retransmitted=0, listen_overflows=3, listen_drops=400)
+    silent = with_each(slices[answering:], tcp=counts, requests=0, errors={"timeout": 10})
+    found = judged(where, slices[:answering] + silent)
+    assert found.name == verdicts.FAILED
+    assert found.evidence.endswith(f"correct replies and {10 * len(silent)} errors: {10 * len(silent)} timeout")
 
 
 def test_other_programs_on_the_servers_cpus_are_noise() -> None:

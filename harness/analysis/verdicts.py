@@ -136,8 +136,10 @@ def _port_bound(load: Load) -> str | None:
 
 def _backlog_drop(load: Load) -> str | None:
     counts, requests = load.series.tcp, load.series.requests
-    if counts is None or not requests or counts.listen_drops <= MOST_DROPS_SHARE * requests:
+    if counts is None or not requests or _fell_silent(load.series):
         return None  # the queue of a server that answers nobody fills up for that
+    if counts.listen_drops <= MOST_DROPS_SHARE * requests:
+        return None
     return (
         f"listening sockets dropped {counts.listen_drops:,} connections, {counts.listen_overflows:,} of them because "
         f"the accept queue was full, beside {requests:,} replies"
