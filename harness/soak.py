@@ -33,6 +33,8 @@ SAMPLES = 200
 """About so many, so that each tenth has several."""
 _FIRST_SLICE_S = 0.05
 _SLICES_S = (0.02, 2.0)
+_LONGER_BY = 2.0
+"""No slice is longer than its forerunner by more."""
 _QUIET_WITHIN_S = 5.0
 """How long a worker may need until it has closed the last connections."""
 _QUIET_BETWEEN_WITHIN_S = 0.05
@@ -143,7 +145,7 @@ class _Run:
 
     def run(self, tell: Callable[[int], None]) -> None:
         """Make the connections, or as many as there is time for. Raises as ``_soak``, and ServerFailed for silence."""
-        wanted, slice_s, loaded_s = self._request.connections, _FIRST_SLICE_S, 0.0
+        wanted, slice_s, loaded_s = self._request.connections, _FIRST_SLICE_S, 0.0  # the last: of slices with a reply
         while self._done < wanted and time.monotonic() - self._began_s < self._request.budget_s:
             measured, _ = self._load.measure(self._contestant, measure.Turn(slice_s=slice_s))
             if ENDED & measured.errors.keys():
@@ -155,10 +157,11 @@ class _Run:
                 fate = self._contestant.server.fate()
                 raise ServerFailed(f"{self._contestant.name} gave no reply in {self._silent} slices in a row; {fate}")
             self._look(last=self._done >= wanted)
-            loaded_s += slice_s
             if measured.requests:
-                # By all slices so far: one in which something was held up would make the next one far too long.
-                needed_s = loaded_s * wanted / SAMPLES / self._done
+                loaded_s += slice_s
+                # By all slices so far, and longer step by step: in one that was held up a server looks far too slow,
+                # and when that is the first one there are no others to tell.
+                needed_s = min(loaded_s * wanted / SAMPLES / self._done, slice_s * _LONGER_BY)
                 slice_s = min(max(needed_s, _SLICES_S[0]), _SLICES_S[1])
             tell(self._done)
 
