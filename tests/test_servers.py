@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,12 +75,14 @@ def test_a_wrong_reply_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             server.sample_reply()
 
 
-def test_workers_that_are_forked_late_are_waited_for(tmp_path: Path) -> None:
+def test_workers_that_are_forked_late_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "START_TIMEOUT_S", 60.0)  # others may have the CPU meanwhile
+    # Longer than is waited for one that sleeps. Asleep it would itself look like a server that has no workers.
     code = (
         "import os, signal, time\n"
         "if os.fork():\n"
-        "    while time.process_time() < 0.3:\n"
-        "        pass  # asleep it would look like a server that has no workers\n"
+        "    while time.process_time() < 1.0:\n"
+        "        pass\n"
         "    os.fork()\n"
         "signal.pause()"
     )
@@ -113,9 +116,12 @@ def test_a_worker_that_is_forked_late_is_in_the_figures_of_its_server(tmp_path: 
         assert len(started.only().pids) == 3
 
 
-def test_for_a_server_without_workers_nobody_waits_long(tmp_path: Path) -> None:
+def test_for_a_server_without_workers_nobody_waits_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "START_TIMEOUT_S", 60.0)  # waiting to the end takes longer than any pause adds
     with Server(script("import signal; signal.pause()"), [], [], tmp_path, "one process") as server:
+        began_s = time.monotonic()
         server.wait_forked(2)
+        assert time.monotonic() - began_s < 30
         assert server.running
 
 
