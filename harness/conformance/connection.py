@@ -26,8 +26,8 @@ _SILENCE_S = 3.0
 _READ_SIZE = 65536
 _LOOK_EVERY_S = 0.0001
 _AT_REST_AFTER_S, _LONGEST_LOOK_S = 0.5, 0.05
-_DATA_SEGMENTS_IN_AT, _TCP_INFO_BYTES = 152, 160
-"""Of struct tcp_info (include/uapi/linux/tcp.h)."""
+_LAST_DATA_AT, _DATA_SEGMENTS_IN_AT, _TCP_INFO_BYTES = 52, 152, 160
+"""Of struct tcp_info (include/uapi/linux/tcp.h): tcpi_last_data_recv, tcpi_data_segs_in."""
 
 
 class Connection:
@@ -216,10 +216,17 @@ class Connection:
 
     def data_segments_in(self) -> int:
         """Tell how many TCP segments with data in them have arrived. Raises RequirementMissing on an old kernel."""
+        return self._tcp_info(_DATA_SEGMENTS_IN_AT)
+
+    def since_data_s(self) -> float:
+        """Tell how long ago data arrived last, whenever it was read. Raises RequirementMissing on an old kernel."""
+        return self._tcp_info(_LAST_DATA_AT) / 1000
+
+    def _tcp_info(self, offset: int) -> int:
         raw = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         if len(raw) < _TCP_INFO_BYTES:
-            raise RequirementMissing("this kernel does not count segments (TCP_INFO before Linux 4.6)")
-        return int.from_bytes(raw[_DATA_SEGMENTS_IN_AT : _DATA_SEGMENTS_IN_AT + 4], sys.byteorder)
+            raise RequirementMissing("this kernel tells too little of a connection (TCP_INFO before Linux 4.6)")
+        return int.from_bytes(raw[offset : offset + 4], sys.byteorder)
 
     def _untaken(self) -> tuple[int, int]:
         """Tell how many bytes that were sent have not arrived, and how many of the others were not read."""
