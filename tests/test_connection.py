@@ -9,6 +9,7 @@ import pytest
 
 from harness import processes
 from harness.conformance.connection import Connection
+from harness.conformance.violation import ContractViolation
 
 TIMEOUT_S = 10.0
 GAP_S = 0.3
@@ -24,6 +25,25 @@ def ends() -> Iterator[tuple[Connection, socket.socket]]:
         closing(listener.accept()[0]) as other,
     ):
         yield Connection(client, listener.getsockname()), other
+
+
+def test_bytes_that_nobody_reads_are_at_rest(ends: tuple[Connection, socket.socket]) -> None:
+    connection, _ = ends
+    connection.send(b"x" * 100)
+    connection.wait_at_rest(is_sending=lambda: False)
+    assert connection.wait_arrived(TIMEOUT_S)
+
+
+def test_bytes_that_are_read_on_and_on_are_never_at_rest(ends: tuple[Connection, socket.socket]) -> None:
+    connection, other = ends
+
+    def read_one() -> bool:  # at each look
+        other.recv(1)
+        return False
+
+    connection.send(b"x" * 100_000)
+    with pytest.raises(ContractViolation, match="bytes still taken after 1 s"):
+        connection.wait_at_rest(read_one, timeout_s=1.0)
 
 
 def test_data_counts_from_when_it_has_arrived_and_neither_its_reading_nor_the_end_does(

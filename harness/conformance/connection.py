@@ -26,6 +26,8 @@ _SILENCE_S = 3.0
 _READ_SIZE = 65536
 _LOOK_EVERY_S = 0.0001
 _AT_REST_AFTER_S, _LONGEST_LOOK_S = 0.5, 0.05
+"""How long nothing more may be taken of what was sent, and how much of that the time between two looks may be."""
+_AT_REST_WITHIN_S = 20.0
 _LAST_DATA_AT, _DATA_SEGMENTS_IN_AT, _TCP_INFO_BYTES = 52, 152, 160
 """Of struct tcp_info (include/uapi/linux/tcp.h): tcpi_last_data_recv, tcpi_data_segs_in."""
 
@@ -173,11 +175,11 @@ class Connection:
         """Wait until the other end's process has read all that was sent, as the kernel tells."""
         return processes.wait_until(lambda: not any(self._untaken()), timeout_s, every_s=_LOOK_EVERY_S)
 
-    def wait_at_rest(self, is_sending: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+    def wait_at_rest(self, is_sending: Callable[[], bool], timeout_s: float = _AT_REST_WITHIN_S) -> None:
         """Wait until the other end's process has read all that was sent, or for a while nothing more of it.
 
         While another thread ``is_sending``, all that was sent so far may be read before the next piece comes. So then
-        there must be no room for one.
+        there must be no room for one. Raises ContractViolation when there is no such while.
         """
         seen: tuple[int, int] | None = None
         quiet_s, looked_s = 0.0, time.monotonic()
@@ -194,7 +196,10 @@ class Connection:
                 return quiet_s >= _AT_REST_AFTER_S and not room.poll(0)
             return quiet_s >= _AT_REST_AFTER_S or not any(untaken)
 
-        processes.wait_until(at_rest, timeout_s)
+        if not processes.wait_until(at_rest, timeout_s):
+            raise ContractViolation(
+                "no more bytes to be taken while nobody reads them", f"bytes still taken after {timeout_s:g} s"
+            )
 
     def wait_accepted(self, timeout_s: float) -> bool:
         """Wait until a process has the other end open."""

@@ -110,7 +110,7 @@ def slow_client(subject: Subject) -> None:
         _expect_little(subject, before, "clients that do not read their replies")
         serve(subject, subject.connect())
         for client, _ in pairs:
-            client.expect(reply, "a reply to a client that reads late", 2 * LARGE_TIMEOUT_S)
+            client.expect(reply, "a reply to a client that reads late", LARGE_TIMEOUT_S)
 
 
 @SECTION.case(
@@ -138,7 +138,7 @@ def slow_backend(subject: Subject) -> None:
         _expect_little(subject, before, "backends that do not read their requests")
         serve(subject, subject.connect())
         for request, client, backend in exchanges:
-            backend.expect(request, "a request to a backend that reads late", 2 * LARGE_TIMEOUT_S)
+            backend.expect(request, "a request to a backend that reads late", LARGE_TIMEOUT_S)
             backend.send(reply_with_length())
             client.expect(reply_with_length(), "the reply of a backend that read late")
 

@@ -20,8 +20,8 @@ LARGE_TIMEOUT_S = 30.0
 BEYOND_BYTES = 2_000
 _TRIES = 4
 """How many bytes are in one read of the proxy differs from one try to the next."""
-_SENT_WITHIN_S = 120.0
-"""Longer than what receives it waits, which gives up the sender as well."""
+_SENT_WITHIN_S = 10 * LARGE_TIMEOUT_S
+"""Longer than those wait who receive several in turn: they give up first, and the senders with them."""
 LARGE = array("I", range(_LARGE_BYTES // 4)).tobytes()
 """No two parts of it are alike, so bytes that are lost, doubled or out of order show."""
 
@@ -95,7 +95,7 @@ def reply_read_late(subject: Subject) -> None:
     length = room_on_the_way(subject) + BEYOND_BYTES
     for _ in range(_TRIES):
         client, reply = reply_unread(subject, length)
-        client.expect(reply, "a reply that the client reads late")
+        client.expect(reply, "a reply that the client reads late", LARGE_TIMEOUT_S)
 
 
 @SECTION.case(
@@ -174,7 +174,7 @@ def room_on_the_way(subject: Subject) -> int:
         processes.wait_until(lambda: client.on_the_way() > 0, PATIENCE_S)
         backend.wait_at_rest(sender.is_alive)
         room = client.on_the_way()
-        client.expect(reply, "a large reply that the client reads late")
+        client.expect(reply, "a large reply that the client reads late", LARGE_TIMEOUT_S)
     return room
 
 
