@@ -189,7 +189,7 @@ def files(subject: Subject) -> None:
     _expect_room_for(subject, held, waiting, sent=True)
 
 
-def _answered(clients: Sequence[Connection], held: Connection, worker: int) -> list[Connection]:
+def _answered(clients: Sequence[Connection], one_held: Connection, worker: int) -> list[Connection]:
     """Wait until no further client gets a reply while one that is held does, as there is no more room.
 
     Returns those that have got one.
@@ -199,7 +199,7 @@ def _answered(clients: Sequence[Connection], held: Connection, worker: int) -> l
     while len(now := [client for client in clients if client.unread()]) > len(answered):
         answered = now
         busy(worker, _WATCHED_S)
-        _see_it_go_on(held)
+        _see_it_go_on(one_held)
     return answered
 
 
@@ -234,17 +234,19 @@ def _expect_quiet(subject: Subject, waiting: Sequence[Connection]) -> None:
     workers = subject.server.worker_pids()
     if len(workers) != 1:
         raise ContractViolation("a worker that waits while there is no room", f"{len(workers)} worker processes")
-    parts = []
+    seen = []
     for _ in range(_LOOKS):
-        parts.append(busy(workers[0], _WATCHED_S))
+        part, state = busy(workers[0], _WATCHED_S), processes.state(workers[0])
+        seen.append(f"{part:.0%} and {state}")
         _refuse_ended(waiting)
         _refuse_answered(waiting)
         # A loop that does not wait is busy in each look, and where it gets no CPU it does not sleep either. Another
         # worker may seem busy in one: where the whole machine stands still the kernel may count that, too.
-        if parts[-1] <= _MOST_BUSY and processes.state(workers[0]) == psutil.STATUS_SLEEPING:
+        if part <= _MOST_BUSY and state == psutil.STATUS_SLEEPING:
             return
     raise ContractViolation(
-        "a worker that waits while there is no room", f"one that is busy {min(parts):.0%} of the time at least"
+        f"a worker that waits while there is no room, asleep and busy for {_MOST_BUSY:.0%} of the time at most",
+        f"in {_LOOKS} looks one that is {', '.join(seen)}",
     )
 
 
