@@ -8,7 +8,7 @@ from signal import SIGKILL
 
 from harness import processes
 from harness.conformance.case import Section
-from harness.conformance.counted import expect_counted
+from harness.conformance.counted import TOTAL, expect_counted
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
 from harness.conformance.worker import expect_workers
@@ -16,7 +16,7 @@ from harness.servers import REQUEST
 
 SECTION = Section()
 
-_TOTAL = re.compile(r"Request/s (\d+)")
+_TOTAL = re.compile(rf"{TOTAL}(\d+)")
 _WORKER = re.compile(
     r"worker (\d+) cpu (\d+) requests (\d+) accepted (\d+) "
     r"events/poll (?:-/-/-|\d+/\d+(?:\.\d+)?/\d+) empty_polls \d+ errors(?: \w+=\d+)+"

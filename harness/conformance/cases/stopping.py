@@ -6,6 +6,7 @@ import time
 
 from harness import processes
 from harness.conformance.case import Section
+from harness.conformance.counted import seconds
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation, TooLate
 from harness.servers import REQUEST, Server
@@ -18,7 +19,6 @@ _UNSENT_BYTES = 4096
 _MOST_MESSAGES = 1500
 _STOPPED_S, _CONTINUES_S = 1.3, 0.3
 _GOES_ON_WITHIN_S = 5.0
-_TOTAL = "Request/s "
 _LINES = 2
 """Of which the first may have been due when the parent was stopped, and the second comes a second later."""
 
@@ -67,15 +67,11 @@ def stop_and_continue(subject: Subject) -> None:
     That it goes on shows in what it prints then: on a busy machine this may take a while.
     """
     server = subject.server
-
-    def printed() -> int:
-        return sum(line.startswith(_TOTAL) for line in server.stderr_lines())
-
     server.send_signal(signal.SIGSTOP)
     ended = server.wait_ended(_STOPPED_S)
-    before = printed()
+    before = seconds(server)
     server.send_signal(signal.SIGCONT)
-    processes.wait_until(lambda: server.wait_ended(0) or printed() >= before + _LINES, _GOES_ON_WITHIN_S)
+    processes.wait_until(lambda: server.wait_ended(0) or seconds(server) >= before + _LINES, _GOES_ON_WITHIN_S)
     if ended or server.wait_ended(_CONTINUES_S):
         raise ContractViolation("a running server after SIGSTOP and SIGCONT", f"its end, status {server.stop()}")
     subject.exchange()
