@@ -1,12 +1,12 @@
 """Proxy mode: backends that failed are left out for a while."""
 
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from harness import ports, processes
+from harness.conformance import sock_diag
 from harness.conformance.backend import Backend, reply_with_length
 from harness.conformance.case import Section
 from harness.conformance.connection import PATIENCE_S
@@ -124,8 +124,8 @@ def _expect_served(subject: Subject, server: Server, *backends: Backend, within_
 
 def _is_full(listener: socket.socket) -> bool:
     """Tell whether more connections wait than a listener asks for: then the kernel takes no further one."""
-    waiting, limit = struct.unpack_from("=II", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32), 24)
-    return bool(waiting > limit)
+    found = sock_diag.find_listener(listener.getsockname())
+    return found is not None and found.receive_queue > found.send_queue
 
 
 @contextmanager
