@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from harness import ports, processes
+from harness.conformance.worker import suspend
 from harness.registry import find
 from harness.servers import Server
 
@@ -26,12 +25,6 @@ def worker_of(name: str, flags: Sequence[str], folder: Path) -> Iterator[tuple[t
         up.wait_listening()
         assert processes.wait_until(lambda: len(up.worker_pids()) == 1, TIMEOUT_S)
         yield ports.split(address), up.worker_pids()[0]
-
-
-def suspend(pid: int) -> None:
-    """Stop a process. Until it is so, it may still accept, or be woken for a connection that it then does not take."""
-    os.kill(pid, signal.SIGSTOP)
-    assert processes.wait_until(lambda: processes.state(pid) == psutil.STATUS_STOPPED, TIMEOUT_S)
 
 
 @contextmanager

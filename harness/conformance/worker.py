@@ -1,5 +1,6 @@
 """What the kernel tells about a server's worker, and how to have one of them alone."""
 
+import itertools
 import os
 import resource
 import signal
@@ -22,6 +23,7 @@ _CONNECTIONS = 8
 """Connections at once. With a listener of its own each worker gets those that the kernel chooses by a hash (socket(7),
 SO_REUSEPORT), so one of them may get none; then there are as many again."""
 _ANOTHER_ROUND_AFTER_S = 0.1
+"""After the first; twice as long each time, as a worker that has no CPU for a while needs no more connections."""
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -36,6 +38,14 @@ def expect_workers(subject: Subject, server: Server, count: int) -> list[int]:
     return pids
 
 
+def suspend(pid: int) -> None:
+    """Stop a process. Until it is so, it may still accept, or be woken for a connection that it then does not take."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    if not processes.wait_until(lambda: processes.state(pid) == psutil.STATUS_STOPPED, SETTLE_S):
+        raise ContractViolation(f"a stopped process {pid} after SIGSTOP", processes.state(pid) or "none with that id")
+
+
 @contextmanager
 def alone(pid: int, pids: Collection[int]) -> Iterator[None]:
     """Stop all other workers meanwhile, so that nothing hangs on whom the kernel would choose."""
@@ -43,19 +53,20 @@ def alone(pid: int, pids: Collection[int]) -> Iterator[None]:
         for other in pids:
             if other != pid:
                 stack.callback(_continue, other)
-                _suspend(other)
+                suspend(other)
         yield
 
 
 def client_of(subject: Subject, server: Server, pid: int, pids: Collection[int]) -> Connection:
     """Get a reply from one of the workers, and return the connection, which is that worker's."""
     clients: list[Connection] = []
+    pauses_s = (_ANOTHER_ROUND_AFTER_S * 2**number for number in itertools.count())
 
     def ask() -> bool:
         for client in [subject.connect(server.listen[0]) for _ in range(_CONNECTIONS)]:
             client.send(REQUEST)
             clients.append(client)
-        return processes.wait_until(lambda: any(client.unread() for client in clients), _ANOTHER_ROUND_AFTER_S)
+        return processes.wait_until(lambda: any(client.unread() for client in clients), next(pauses_s))
 
     with alone(pid, pids):
         processes.wait_until(ask, SETTLE_S)
@@ -111,11 +122,6 @@ def resident_bytes(pid: int) -> int:
 def highest_descriptor(pid: int) -> int:
     """Tell the highest number of a file that a process has open."""
     return max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def _suspend(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    processes.wait_until(lambda: processes.state(pid) in {None, psutil.STATUS_STOPPED}, SETTLE_S)
 
 
 def _continue(pid: int) -> None:

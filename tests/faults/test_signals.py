@@ -11,10 +11,9 @@ from harness.conformance.backend import reply_to_the_end
 from harness.conformance.cases.proxy_relay import LARGE, LARGE_TIMEOUT_S
 from harness.conformance.connection import Connection
 from harness.conformance.subject import Subject
-from harness.conformance.worker import client_of, expect_workers, status_of
+from harness.conformance.worker import client_of, expect_workers, status_of, suspend
 from harness.registry import Implementation
 from harness.servers import REQUEST, Server
-from tests.held_worker import suspend
 
 TWO = ("-w", "2", "--oversubscribe")
 LONG = ("--grace", "30")

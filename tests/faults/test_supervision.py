@@ -19,10 +19,9 @@ from harness import processes
 from harness.conformance.backend import reply_with_length
 from harness.conformance.connection import Connection
 from harness.conformance.subject import Subject
-from harness.conformance.worker import client_of, expect_workers, highest_descriptor
+from harness.conformance.worker import client_of, expect_workers, highest_descriptor, suspend
 from harness.registry import ROOT, Implementation, find
 from harness.servers import REQUEST, Server
-from tests.held_worker import suspend
 
 TWO = ("-w", "2", "--oversubscribe")
 WITHIN_S = 5.0
