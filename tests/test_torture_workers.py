@@ -50,7 +50,7 @@ def test_an_only_worker_may_be_killed() -> None:
     assert alone.mortal == [os.getpid()]
 
 
-@pytest.mark.parametrize(("keeps_of", "spare"), [(1, 10), (4, 10), (None, 0)])
+@pytest.mark.parametrize(("keeps_of", "spare"), [(1, 10), (4, 10), (10, 10), (None, 0)])
 def test_a_proxy_that_keeps_sockets_is_known_by_it_though_its_first_exchanges_left_none(
     keeps_of: int | None, spare: int
 ) -> None:

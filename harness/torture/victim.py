@@ -67,7 +67,9 @@ class Victim:
         exchange that took long, as all do on a busy machine: so there are further ones, each alone, until it has kept
         one. Raises ProcessLookupError.
         """
-        for _ in range(_EXCHANGES_ALONE):
+        for alone in range(1 + _EXCHANGES_ALONE):
+            if alone:
+                await exchange()
             await self._settled(_STILL_WITHOUT_FAULTS_S)
             used, fresh = largest(map(held, self.server.worker_pids())), self._noted()
             self._fresh = replace(fresh, others=max(used.others, fresh.others))
@@ -76,7 +78,6 @@ class Victim:
             if used.sockets > fresh.sockets:
                 self._spare = 2 * at_once
                 return
-            await exchange()
 
     async def note_warm(self) -> None:
         """Note what it is like after load without a fault done to its processes. Raises ProcessLookupError."""
