@@ -12,7 +12,7 @@ from harness.torture import schedule
 from harness.torture.client import take
 from harness.torture.content import Content, identity_of
 from harness.torture.exchange import Carrier, Exchange
-from harness.torture.judge import Outage, judge
+from harness.torture.judge import Outage, Pause, judge
 from harness.torture.ledger import Ledger
 from harness.torture.script import SLOW_BYTES, Script, draw
 from harness.torture.way import BACKEND_REST_S, WAYS
@@ -51,7 +51,7 @@ WHOLE = len(REPLY)
     ],
 )
 def test_a_whole_reply_is_complete_whatever_else_was_done(over: Exchange) -> None:
-    assert judge(over, [], BACKENDS).complete
+    assert judge(over, [], [], BACKENDS).complete
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_whole_reply_is_complete_whatever_else_was_done(over: Exchange) -> Non
     ],
 )
 def test_a_fault_done_to_the_exchange_explains_it(over: Exchange, cause: str) -> None:
-    assert judge(over, [], BACKENDS).cause == cause
+    assert judge(over, [], [], BACKENDS).cause == cause
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_fault_done_to_the_exchange_explains_it(over: Exchange, cause: str) ->
     ],
 )
 def test_what_no_fault_was_done_to_is_unexplained(over: Exchange, problem: str) -> None:
-    verdict = judge(over, [], BACKENDS)
+    verdict = judge(over, [], [], BACKENDS)
     assert not verdict.complete
     assert not verdict.cause
     assert verdict.problem.startswith(problem)
@@ -107,8 +107,8 @@ def test_what_no_fault_was_done_to_is_unexplained(over: Exchange, problem: str) 
         pytest.param([Outage(0, 9.0, 12.0), Outage(1, 9.5, 12.0)], "every backend was out", id="both"),
         pytest.param([Outage(0, 9.0), Outage(1, 9.5)], "every backend was out", id="both, and they have not returned"),
         pytest.param([Outage(0, 9.0, 12.0), Outage(1, 8.0, 9.9)], "every backend was out", id="one is left out still"),
-        pytest.param([Outage(0, 9.0, 9.4), Outage(1, 9.0, 9.4)], "every backend was out", id="its worker was stopped"),
-        pytest.param([Outage(0, 8.0, 8.9), Outage(1, 8.0, 8.9)], "", id="before it may have been stopped"),
+        pytest.param([Outage(0, 9.0, 9.6), Outage(1, 9.0, 9.6)], "every backend was out", id="both are left out still"),
+        pytest.param([Outage(0, 9.0, 9.4), Outage(1, 9.0, 9.4)], "", id="none is left out any more"),
         pytest.param([Outage(0, 9.0, 12.0)], "", id="one only"),
         pytest.param([Outage(0, 5.0, 6.0), Outage(1, 5.0, 6.0)], "", id="long before"),
         pytest.param([Outage(0, 12.0), Outage(1, 12.0)], "", id="after it"),
@@ -118,19 +118,45 @@ def test_what_no_fault_was_done_to_is_unexplained(over: Exchange, problem: str) 
 )
 def test_a_502_is_explained_only_while_no_backend_may_be_asked(outages: list[Outage], cause: str) -> None:
     assert BACKEND_REST_S < 0.5
-    assert judge(exchange(end="end", own_reply=BAD_GATEWAY), outages, BACKENDS).cause == cause
+    assert judge(exchange(end="end", own_reply=BAD_GATEWAY), outages, [], BACKENDS).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("pauses", "cause"),
+    [
+        pytest.param([Pause("proxy", 8.9, 9.6)], "every backend was out", id="it goes on shortly before"),
+        pytest.param([Pause("proxy", 8.9)], "every backend was out", id="it is stopped still"),
+        pytest.param(
+            [Pause("proxy", 8.0, 8.2), Pause("proxy", 9.0, 9.6)], "every backend was out", id="of several one"
+        ),
+        pytest.param([Pause("proxy", 8.9, 9.4)], "", id="it went on long before"),
+        pytest.param([Pause("proxy", 9.4, 9.9)], "", id="it is stopped when all is over"),
+        pytest.param([Pause("proxy-keepalive", 8.9, 9.6)], "", id="another server's is stopped"),
+        pytest.param([], "", id="none is stopped"),
+    ],
+)
+def test_an_outage_explains_a_502_later_where_a_worker_was_stopped(pauses: list[Pause], cause: str) -> None:
+    assert BACKEND_REST_S == 0.2
+    outages = [Outage(0, 8.5, 9.0), Outage(1, 8.5, 9.0)]
+    assert judge(exchange(end="end", own_reply=BAD_GATEWAY), outages, pauses, BACKENDS).cause == cause
+
+
+def test_a_worker_that_was_stopped_explains_nothing_by_itself() -> None:
+    pauses = [Pause("proxy", 9.0, 10.5)]
+    assert judge(exchange(end="end", own_reply=BAD_GATEWAY), [], pauses, BACKENDS).problem
+    assert judge(exchange(end="end"), [], pauses, BACKENDS).problem
 
 
 def test_an_outage_explains_no_cut_reply_and_no_exchange_that_a_backend_has_taken() -> None:
     outages = [Outage(0, 9.0), Outage(1, 9.0)]
-    assert judge(exchange(end="end", received=5), outages, BACKENDS).problem
-    assert judge(exchange(end="end", own_reply=BAD_GATEWAY, reached_backend=True), outages, BACKENDS).problem
+    assert judge(exchange(end="end", received=5), outages, [], BACKENDS).problem
+    assert judge(exchange(end="end", own_reply=BAD_GATEWAY, reached_backend=True), outages, [], BACKENDS).problem
 
 
 def test_a_reply_up_to_the_end_needs_an_orderly_one() -> None:
     by_end = Script(request_bytes=1, reply_bytes=5, with_length=False)
-    assert judge(exchange(received=WHOLE, end="end", script=by_end), [], BACKENDS).complete
-    assert judge(exchange(received=WHOLE, end="reset", script=by_end), [], BACKENDS).problem
+    assert judge(exchange(received=WHOLE, end="end", script=by_end), [], [], BACKENDS).complete
+    assert judge(exchange(received=WHOLE, end="reset", script=by_end), [], [], BACKENDS).problem
 
 
 @pytest.mark.parametrize("size", [1, 7, 12, 4096])

@@ -1,6 +1,7 @@
 """Which workers torture kills, and how."""
 
 import asyncio
+import math
 import os
 import socket
 import subprocess
@@ -75,6 +76,25 @@ def test_a_proxy_that_keeps_sockets_is_known_by_it_though_its_first_exchanges_le
     finally:
         for one in kept:
             one.close()
+
+
+def test_the_account_knows_when_a_worker_was_stopped(sleeper: int, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1)
+
+    async def pause() -> None:
+        pausing = asyncio.create_task(worker_faults.pause(victim(sleeper), sleeper, 0.1, ledger))
+        await asyncio.sleep(0)
+        [under_way] = ledger.pauses
+        assert under_way.end_s == math.inf
+        assert processes.wait_until(lambda: processes.state(sleeper) == psutil.STATUS_STOPPED, WITHIN_S)
+        await pausing
+
+    asyncio.run(pause())
+    [over] = ledger.pauses
+    assert over.server == WAYS[0].name
+    assert 0.1 <= over.end_s - over.begin_s < math.inf
+    assert ledger.faults["workers stopped for a moment"] == 1
+    assert processes.wait_until(lambda: processes.state(sleeper) == psutil.STATUS_SLEEPING, WITHIN_S)
 
 
 def test_a_worker_that_cannot_be_stopped_in_time_goes_on_and_nobody_waits_for_it(

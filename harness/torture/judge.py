@@ -2,7 +2,7 @@
 
 An explanation is as narrow as it can be. What a client or a backend did is known by the exchange, a killed worker by
 the connections that it held. Only a backend that is out has a time instead: a connection that it never accepted carries
-no name. Bytes that are wrong are never explained.
+no name; and a worker that was stopped in that time notices so much later. Bytes that are wrong are never explained.
 """
 
 import re
@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.torture.exchange import Exchange
-from harness.torture.schedule import LONGEST_PAUSE_S
 from harness.torture.way import BACKEND_REST_S
 
 _SLACK_S = 0.3
-_HELD_S = LONGEST_PAUSE_S + _SLACK_S
-"""A worker that is stopped for a moment learns so much later that a backend has refused, and leaves it out then."""
 _OWN_REPLY = re.compile(rb"HTTP/1\.[01] (50[24])[^\r]*\r\n(?:[^\r]+\r\n)*?\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _OWN_REPLY_BEGINS = b"HTTP/1.0 50"
@@ -30,6 +27,15 @@ class Outage:
     end_s: float = float("inf")
 
 
+@dataclass(slots=True)
+class Pause:
+    """A time in which a worker of a server was stopped; ``end_s`` is infinite until it goes on."""
+
+    server: str
+    begin_s: float
+    end_s: float = float("inf")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``cause`` explains an exchange that is not complete; without one ``problem`` says what is unexplained."""
@@ -39,7 +45,7 @@ class Verdict:
     problem: str = ""
 
 
-def judge(exchange: Exchange, outages: Sequence[Outage], backends: int) -> Verdict:
+def judge(exchange: Exchange, outages: Sequence[Outage], pauses: Sequence[Pause], backends: int) -> Verdict:
     """Judge an exchange that is over."""
     if exchange.wrong:
         return Verdict(problem=f"wrong bytes: {exchange.wrong}")
@@ -50,7 +56,7 @@ def judge(exchange: Exchange, outages: Sequence[Outage], backends: int) -> Verdi
     if exchange.cut:
         return _judge_cut(exchange)
     answered_502 = own_status(exchange.own_reply) == b"502" and not exchange.reached_backend
-    if answered_502 and (cause := _out(exchange, outages, backends)):
+    if answered_502 and (cause := _out(exchange, outages, pauses, backends)):
         return Verdict(cause=cause)
     return Verdict(problem=_describe(exchange))
 
@@ -116,19 +122,35 @@ def _judge_cut(exchange: Exchange) -> Verdict:
     return Verdict(problem=f"{_describe(exchange)}, though {cause} after {exchange.cut_after} bytes were sent")
 
 
-def _out(exchange: Exchange, outages: Sequence[Outage], backends: int) -> str:
+def _out(exchange: Exchange, outages: Sequence[Outage], pauses: Sequence[Pause], backends: int) -> str:
     """Tell why no backend took an exchange, from the times in which they did not listen."""
-    during = [one for one in outages if one.begin_s <= exchange.ended_s and _over_s(one) >= exchange.began_s]
-    moments = [max(one.begin_s, exchange.began_s) for one in during]
-    if any(len({one.backend for one in during if one.begin_s <= at <= _over_s(one)}) == backends for at in moments):
+    stopped = [
+        one
+        for one in pauses
+        if one.server == exchange.way.name and _noticed_s(one) + BACKEND_REST_S >= exchange.began_s
+    ]
+    begun = [(one, _over_s(one, stopped)) for one in outages if one.begin_s <= exchange.ended_s]
+    during = [(one, over_s) for one, over_s in begun if over_s >= exchange.began_s]
+    moments = [max(one.begin_s, exchange.began_s) for one, _ in during]
+    if any(len({one.backend for one, over_s in during if one.begin_s <= at <= over_s}) == backends for at in moments):
         return "every backend was out"
-    if any(exchange.began_s - _SLACK_S <= one.begin_s <= exchange.ended_s for one in during):
+    if any(exchange.began_s - _SLACK_S <= one.begin_s <= exchange.ended_s for one, _ in during):
         return "its backend died before it accepted"
     return ""
 
 
-def _over_s(outage: Outage) -> float:
-    return outage.end_s + BACKEND_REST_S + _HELD_S
+def _over_s(outage: Outage, stopped: Sequence[Pause]) -> float:
+    """Tell until when a backend may be left out by a proxy some of whose workers were stopped.
+
+    Such a worker learns that the backend has refused when it goes on, and leaves it out from then.
+    """
+    late_s = [_noticed_s(one) for one in stopped if one.begin_s <= _noticed_s(outage)]
+    return max([_noticed_s(outage), *late_s]) + BACKEND_REST_S
+
+
+def _noticed_s(over: Outage | Pause) -> float:
+    """Tell until when a worker on a busy machine may not have noticed that something is over."""
+    return over.end_s + _SLACK_S
 
 
 def _describe(exchange: Exchange) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.torture.exchange import Exchange
-from harness.torture.judge import Outage, judge
+from harness.torture.judge import Outage, Pause, judge
 
 MOST_DETAILS = 1000
 
@@ -28,6 +28,7 @@ class Ledger:
     findings: list[str] = field(default_factory=list)
     """What else is not as it should be."""
     outages: list[Outage] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
     """Times that are written down count from here."""
     cut_off: str = ""
@@ -39,7 +40,7 @@ class Ledger:
 
     def finish(self, exchange: Exchange) -> bool:
         """Enter what became of it, and tell whether it is complete."""
-        verdict = judge(exchange, self.outages, self.backends)
+        verdict = judge(exchange, self.outages, self.pauses, self.backends)
         if verdict.complete:
             self.replies[exchange.way.name] += 1
         elif verdict.cause:

@@ -11,8 +11,7 @@ _WEIGHTS = (4, 5, 2, 1, 1)
 _REST_S = (0.2, 1.0)
 _BACKENDS_LIVE_S = (0.3, 3.0)
 """Longer, so that some live for as long as a proxy waits for one that is silent."""
-LONGEST_PAUSE_S = 0.5
-_PAUSE_S = (0.02, LONGEST_PAUSE_S)
+_PAUSE_S = (0.02, 0.5)
 _ALL_OUT_SHARE = 0.15
 
 

@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 
 from harness import processes
 from harness.conformance import sock_diag
 from harness.resources import socket_inodes
+from harness.torture.judge import Pause
 from harness.torture.ledger import Ledger
 from harness.torture.victim import Victim
 
@@ -20,14 +22,10 @@ _STOPPED_WITHIN_S, _LOOK_EVERY_S = 1.0, 0.0005
 
 
 async def pause(victim: Victim, pid: int, pause_s: float, ledger: Ledger) -> None:
-    """Stop a worker for a moment. That explains nothing: whoever waits gets his reply later."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
+    """Stop a worker for a moment. Whoever waits gets his reply later; but what a dead backend explains lasts longer."""
+    with suppress(ProcessLookupError), _stopped(victim, pid, ledger):
         ledger.fault("workers stopped for a moment", f"{victim.name} {pid}")
-        try:
-            await asyncio.sleep(pause_s)
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(pause_s)
 
 
 async def kill(victim: Victim, pid: int, ledger: Ledger) -> float | None:
@@ -36,18 +34,12 @@ async def kill(victim: Victim, pid: int, ledger: Ledger) -> float | None:
     None when it was not killed: it has ended by itself, or the machine was too busy to stop it.
     """
     try:
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            stopped = await _is_stopped(pid)
-        except BaseException:
-            os.kill(pid, signal.SIGCONT)
-            raise
-        if not stopped:
-            os.kill(pid, signal.SIGCONT)
-            return None
-        # It can accept nothing more, so what it holds now is what dies with it; nothing is awaited between these.
-        _mark(victim, socket_inodes(pid))
-        os.kill(pid, signal.SIGKILL)
+        with _stopped(victim, pid, ledger):
+            if not await _is_stopped(pid):
+                return None
+            # It can accept nothing more, so what it holds now is what dies with it; nothing is awaited between these.
+            _mark(victim, socket_inodes(pid))
+            os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         ledger.find(f"{victim.name}: worker {pid} has ended by itself")
         return None
@@ -56,6 +48,20 @@ async def kill(victim: Victim, pid: int, ledger: Ledger) -> float | None:
     if not await victim.wait_replaced(pid, REPLACED_WITHIN_S):
         ledger.find(f"{victim.name}: no other worker within {REPLACED_WITHIN_S:g} s after one was killed")
     return time.monotonic() - began_s
+
+
+@contextmanager
+def _stopped(victim: Victim, pid: int, ledger: Ledger) -> Iterator[None]:
+    """Have a worker stopped meanwhile, which its server's account knows. Raises ProcessLookupError."""
+    pause = Pause(victim.name, time.monotonic())
+    ledger.pauses.append(pause)
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        pause.end_s = time.monotonic()
 
 
 async def _is_stopped(pid: int) -> bool:
