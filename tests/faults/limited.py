@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from harness import ports, processes
+from harness.conformance import sock_diag
 from harness.registry import Implementation
+from harness.resources import socket_inodes
 from harness.servers import REQUEST, Server
 from tests.peers import sending_each_time
 from tests.peers import serving as backend_serving
@@ -49,8 +49,7 @@ class Running:
     def connections(self) -> int:
         """Count the clients' connections that the worker has accepted."""
         _, port = self.address
-        found = psutil.Process(self.worker).net_connections("tcp")
-        return sum(one.laddr[1] == port and one.status != psutil.CONN_LISTEN for one in found)
+        return len(sock_diag.inodes(local_port=port) & socket_inodes(self.worker))
 
 
 @contextmanager
