@@ -2,6 +2,7 @@
 
 import os
 import socket
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,10 @@ def test_a_process_that_spins_has_its_cpu_busy_and_one_that_waits_takes_nothing(
 
 
 def test_what_a_cpu_did_is_the_same_by_its_idle_states_and_by_its_ticks() -> None:
-    def agree() -> bool:
+    """Half of the time, so that neither of them can be right by always telling the same."""
+    half = "while True:\n time.sleep(0.03); until_s = time.monotonic() + 0.03\n while time.monotonic() < until_s: pass"
+
+    def difference() -> float:
         """Look at the same time by both, unless something comes between one and the other."""
         before = observe.cpu_clocks([CPU])[CPU]
         processes.wait_until(lambda: False, 0.3)
@@ -105,9 +109,11 @@ def test_what_a_cpu_did_is_the_same_by_its_idle_states_and_by_its_ticks() -> Non
         exact = observe.cpu_use(before, after, CPU)
         without = CpuClock(before.at_ns, None, before.ticks), CpuClock(after.at_ns, None, after.ticks)
         ticks = observe.cpu_use(*without, CPU)
-        return abs(exact.busy_ns - ticks.busy_ns) <= 0.3 * exact.span_ns
+        return abs(exact.busy_ns - ticks.busy_ns) / exact.span_ns
 
-    assert processes.wait_until(agree, WITHIN_S)
+    with child(half):
+        differences = [difference() for _ in range(5)]
+    assert statistics.median(differences) <= 0.3, differences
 
 
 def test_the_use_of_a_cpu_is_told_by_its_idle_states_where_it_has_them() -> None:
