@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from harness import processes
 from harness.analysis import verdicts
@@ -23,9 +23,10 @@ _MARK = "PERCORE_TEST_SESSION"
 """An environment variable that every process inherits that a test starts, however indirectly."""
 _END_WITHIN_S = 3.0
 
-# Everywhere what Hypothesis does of itself in CI: the same examples each time, and no limit on the time that one takes,
-# which a busy machine would exceed. New examples are the fuzzer's business.
-settings.load_profile("ci")
+# As Hypothesis has it: the same examples each time where CI is set, and new ones elsewhere. But there is no limit on
+# the time that they take, which a busy machine would exceed.
+settings.register_profile("percore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("percore")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -234,7 +234,7 @@ def test_the_same_server_twice_is_told_apart_no_more_often_than_one_in_twenty() 
         st.tuples(st.integers(0, 5), st.sampled_from(["fast", "slow"]), *[st.integers(0, 10**6)] * 4), max_size=30
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_slices_give_a_summary_without_a_false_interval(
     figures: list[tuple[int, str, int, int, int, int]],
 ) -> None:

@@ -19,7 +19,7 @@ def recorded(values: list[int]) -> LatencyHistogram:
 
 
 @given(values=VALUES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_arrays_are_counted_as_one_by_one(values: list[int]) -> None:
     theirs = HdrHistogram(1, LONGEST_NS, DIGITS)
     for value in values:
@@ -30,7 +30,7 @@ def test_arrays_are_counted_as_one_by_one(values: list[int]) -> None:
 
 
 @given(values=VALUES, more=VALUES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_merging_is_the_same_as_recording_all(values: list[int], more: list[int]) -> None:
     merged = recorded(values)
     merged.merge(recorded(more))
@@ -40,7 +40,7 @@ def test_merging_is_the_same_as_recording_all(values: list[int], more: list[int]
 
 
 @given(values=VALUES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_text_form_gives_back_the_same(values: list[int]) -> None:
     histogram = recorded(values)
     again = LatencyHistogram.decode(histogram.encode())
@@ -63,7 +63,7 @@ def test_nothing_recorded_is_no_claim() -> None:
 
 
 @given(cut=st.integers(min_value=0, max_value=1000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_cut_text_is_refused(cut: int) -> None:
     text = recorded([1000, 2000, 500_000]).encode()
     with pytest.raises(ValueError, match="HdrHistogram"):

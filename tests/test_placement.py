@@ -90,7 +90,7 @@ def test_many_cores_with_two_threads_each() -> None:
     assert (client, backend) == ((46, 94), (47, 95))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     cores=st.integers(1, 8),
     threads=st.integers(1, 2),

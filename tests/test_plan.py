@@ -59,7 +59,7 @@ def test_a_cell_with_idle_connections_takes_the_time_for_slices_without_them() -
     blocks=st.integers(1, 40),
     precision=st.sampled_from([None, 0.02]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_schedule_fills_its_share_and_has_rounds_enough(
     share_s: float, implementations: int, slice_s: float, blocks: int, precision: float | None
 ) -> None:

@@ -79,7 +79,7 @@ def test_a_run_without_an_end_is_readable(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_file_that_was_cut_anywhere_keeps_its_whole_lines(tmp_path: Path, data: st.DataObject) -> None:
     path = stored(tmp_path)
     name = data.draw(st.sampled_from([results.SLICES, results.HISTOGRAMS]))
@@ -143,7 +143,7 @@ def test_the_log_is_readable_for_others(tmp_path: Path) -> None:
 
 
 @given(impl=st.text(st.characters(codec="utf-8"), min_size=1), kind=st.sampled_from(KINDS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_name_survives_as_a_tag(impl: str, kind: Kind) -> None:
     histogram = LatencyHistogram()
     histogram.record(np.array([5], dtype=np.uint64))

@@ -27,7 +27,7 @@ def test_one_round_is_no_claim() -> None:
 
 
 @given(figures=st.lists(FIGURES, min_size=2, max_size=30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_mean_lies_within_its_interval(figures: list[float]) -> None:
     low, value, high = bounds(stats.mean(dict(enumerate(figures)), stats.draws(1)))
     assert 0.0 <= low <= value <= high
@@ -35,7 +35,7 @@ def test_a_mean_lies_within_its_interval(figures: list[float]) -> None:
 
 
 @given(ours=ROUNDS, theirs=ROUNDS, drift=st.lists(st.floats(min_value=0.01, max_value=100.0), min_size=61, max_size=61))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_common_to_a_round_cancels(
     ours: dict[int, float], theirs: dict[int, float], drift: list[float]
 ) -> None:
@@ -51,7 +51,7 @@ def test_what_is_common_to_a_round_cancels(
 
 
 @given(ours=ROUNDS, theirs=ROUNDS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_swapping_the_two_gives_the_inverse(ours: dict[int, float], theirs: dict[int, float]) -> None:
     shared = {0: 1.0, 1: 2.0}
     low, value, high = bounds(stats.ratio(ours | shared, theirs | shared, stats.draws(1)))

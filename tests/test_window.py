@@ -89,7 +89,7 @@ def test_bunches_are_neither_favoured_nor_punished(bunch: int, tail: float) -> N
     concurrency=st.integers(min_value=1, max_value=50),
     seed=st.integers(min_value=0, max_value=9),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_times_in_any_order(times_s: list[float], concurrency: int, seed: int) -> None:
     times = at(np.array(times_s, dtype=np.float64))
     found = window(times, START_NS, SLICE_S, concurrency)

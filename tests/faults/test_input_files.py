@@ -26,7 +26,7 @@ from tests.run_folders import NOT_HERE, Files
 
 SCHEMAS: dict[str, Files] = {"schema 1": run_folders.of_schema_1(), "schema 2": run_folders.of_schema_2()}
 CELL = "short/w1/c100/idle1000"
-FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 MOST_BYTES = 64 * 2**20
 """What refusing a file may take: it reads 16 MiB of one before it knows that there is more."""
 ENDS_WITHIN_S = 60.0

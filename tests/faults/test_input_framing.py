@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from impls.framing import MAX_HEAD, MAX_LENGTH_DIGITS, ReplyFraming, is_one_reply
 
-MANY = settings(max_examples=400, deadline=None, derandomize=True)
+MANY = settings(max_examples=400, derandomize=True)
 TOKENS = (
     *(
         b"HTTP/1.1 200 OK\r\n",

@@ -34,7 +34,9 @@ from impls.contract import Options
 from tests import hostile
 
 MANY = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 FLAGS = (
     *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--listen", "-x", "--backend", "-k", "--lean"),
