@@ -82,12 +82,17 @@ def file_limit(pid: int, spare: int) -> Iterator[None]:
 def failing(strace: str, pid: int, call: str, error: str, folder: Path) -> Iterator[None]:
     """Let each system call of a kind fail in a process, as if the kernel had said so."""
     command = [strace, "-p", str(pid), "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
-    with (folder / "strace.err").open("wb") as said:
-        tracer = processes.start(command, cwd=folder, stdout=None, stderr=said)
+    said = folder / "strace.err"
+    with said.open("wb") as stderr:
+        tracer = processes.start(command, cwd=folder, stdout=None, stderr=stderr)
         try:
-            status = Path(f"/proc/{pid}/status")
-            attached = f"TracerPid:\t{tracer.pid}\n"
-            assert processes.wait_until(lambda: attached in status.read_text(), TIMEOUT_S)
+
+            def attached_or_ended() -> bool:
+                # It says so when it has told the process to stop; the kernel shows it as its tracer before that.
+                return f"Process {pid} attached\n" in said.read_text() or processes.wait_ended(tracer.pid, 0)
+
+            assert processes.wait_until(attached_or_ended, TIMEOUT_S), said.read_text()
+            assert not processes.wait_ended(tracer.pid, 0), said.read_text()
             yield
         finally:
             tracer.terminate()  # it lets go of the process
