@@ -77,7 +77,12 @@ def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_
 ) -> None:
     with serving(impl, cell("keepalive", MANY), tmp_path) as up:
         [contestant], [without_idle] = up.taking_part("load"), up.taking_part("without-idle")
-        assert sockets(contestant.pids) - MANY <= sockets(without_idle.pids) + idle._MAY_CLOSE
+
+        def many_more() -> int:
+            return sockets(contestant.pids) - sockets(without_idle.pids)
+
+        # At first either may have connections left to whoever found out that it answers.
+        assert processes.wait_until(lambda: abs(many_more() - MANY) <= idle._MAY_CLOSE, TOLD_WITHIN_S), many_more()
         assert sockets(contestant.pids) >= MANY
         assert contestant.lost_idle() == 0
         assert contestant.idle_rss_bytes is not None
@@ -91,8 +96,8 @@ def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_
 
         assert processes.wait_until(one_each, TOLD_WITHIN_S)
     assert without_idle.name == impl.name
-    # On a busy machine it takes some tries to find out.
-    assert told(tmp_path, f"{impl.name}-without-idle")[0] < MANY / 10
+    requests, accepted = told(tmp_path, f"{impl.name}-without-idle")
+    assert 0 < requests == accepted, "a connection there was opened to be idle"
 
 
 @pytest.mark.parametrize("workload", ["short", "proxy"])
@@ -101,7 +106,8 @@ def test_where_connections_are_not_kept_nothing_is_sent_on_them(workload: Worklo
         [contestant] = up.contestants
         assert processes.wait_until(lambda: sockets(contestant.pids) >= 30, TOLD_WITHIN_S)
         assert contestant.lost_idle() == 0
-    assert told(tmp_path, REFERENCE.name)[0] < 30
+    requests, accepted = told(tmp_path, REFERENCE.name)
+    assert accepted - requests == 30 < accepted
 
 
 @pytest.mark.parametrize(("count", "most"), [(30, 65_536), (80_000, 81_005)])
