@@ -178,7 +178,7 @@ def test_the_latency_is_that_of_the_last_byte_though_the_end_comes_later(generat
     def handler(connection: socket.socket) -> None:
         client = Connection(connection, connection.getpeername())
         connection.recv(4096)
-        client.send(REPLY)
+        connection.sendall(REPLY)
         # It has read the reply, and then has nothing left to do: so it has taken the time as well.
         client.wait_taken(ENDS_WITHIN_S)
         processes.wait_until(lambda: processes.state(generator.pid) == psutil.STATUS_SLEEPING, ENDS_WITHIN_S)
@@ -337,9 +337,9 @@ def test_half_a_reply_and_then_a_whole_one_is_wrong_on_a_kept_connection(generat
     def handler(connection: socket.socket) -> None:
         client = Connection(connection, connection.getpeername())
         connection.recv(4096)
-        client.send(REPLY[:9])
+        connection.sendall(REPLY[:9])
         client.wait_taken(ENDS_WITHIN_S)
-        client.send(REPLY)
+        connection.sendall(REPLY)
         never(connection)
 
     with serving(handler) as address:

@@ -118,9 +118,9 @@ def sending_halves(*, kept: bool) -> Handler:
     def handler(connection: socket.socket) -> None:
         client = Connection(connection, connection.getpeername())
         while connection.recv(4096):
-            client.send(REPLY[:9])
+            connection.sendall(REPLY[:9])
             client.wait_taken(ENDS_WITHIN_S)
-            client.send(REPLY[9:])
+            connection.sendall(REPLY[9:])
             if not kept:
                 return
 
