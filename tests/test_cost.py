@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,17 @@ def test_a_counter_counts_what_another_process_does(tool: Callable[[str, str], s
         assert echo.stdout is not None
         try:
             with counter.opened([echo.pid], context_switches) as opened:
+
+                def has_switched(before: int) -> bool:
+                    return opened.read() > before
+
                 for _ in range(20):
                     assert processes.wait_until(lambda: processes.state(echo.pid) == "sleeping", 10)
                     before = opened.read()
                     echo.stdin.write(b"x")
                     assert echo.stdout.read(1) == b"x"
                     # It goes to sleep again some time after it has answered.
-                    assert processes.wait_until(lambda: opened.read() > before, 10)  # noqa: B023  asked at once
+                    assert processes.wait_until(partial(has_switched, before), 10)
         except counter.CannotCount as problem:
             pytest.skip(str(problem))
         finally:

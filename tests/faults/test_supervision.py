@@ -214,10 +214,12 @@ def broken(code: str, first: str = "") -> Implementation:
 
 
 REFUSED = (
-    "import errno, os, pathlib; fork, tries = os.fork, pathlib.Path({tries!r})\n"
+    "import errno, os; fork = os.fork\n"
     "def refused():\n"
-    "    if not tries.exists(): return fork()\n"
-    "    with tries.open('r+') as file: file.seek(0, 2), file.write('x')\n"
+    "    try: tries = os.open({tries!r}, os.O_WRONLY | os.O_APPEND)\n"
+    "    except FileNotFoundError: return fork()\n"
+    "    os.write(tries, b'x')\n"
+    "    os.close(tries)\n"
     "    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
     "os.fork = refused\n"
 )
