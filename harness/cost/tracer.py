@@ -73,11 +73,10 @@ class Tracer:
         return strace.returned(self._written.read_text(errors="replace"))
 
     def _wait_attached(self, pid: int) -> None:
-        attached = f"TracerPid:\t{pid}\n"
-
         def attached_or_ended() -> bool:
-            tasks = [task for traced in self._pids for task in Path(f"/proc/{traced}/task").glob("*/status")]
-            return processes.wait_ended(pid, 0) or all(attached in task.read_text() for task in tasks)
+            # It says so when it has told all threads to stop; the kernel shows it as their tracer before that.
+            said = self._said.read_text(errors="replace")
+            return processes.wait_ended(pid, 0) or all(f"Process {one} attached" in said for one in self._pids)
 
         reached = processes.wait_until(attached_or_ended, ATTACH_TIMEOUT_S)
         if not reached or processes.wait_ended(pid, 0):
