@@ -4,8 +4,8 @@
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 OF_IMPLEMENTATIONS := $(wildcard impls/*/requirements.txt impls/*/requirements-dev.txt)
-# Tests wait for a third of their time.
-TEST_PROCESSES := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# Tests wait for half of their time.
+TEST_PROCESSES := $(shell echo $$(( $$(nproc) * 2 )))
 PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 
 # Two makes at once in a fresh checkout would break each other's .venv.
