@@ -44,7 +44,7 @@ class _Common:
         self.unread = Unread(_Pair.has_gone)
         self._reserve = Reserve()
         self._waiting = 0
-        self._turn = trio.Lock()
+        self._trying = trio.Lock()
         """Of those who wait for a descriptor one tries, and the others wait for that one."""
 
     async def open_backend(self, address: Address, pair: "_Pair") -> socket.socket:
@@ -64,7 +64,7 @@ class _Common:
         self.connections.hold()
         try:
             with trio.fail_at(pair.wait_until_s):
-                async with self._turn:
+                async with self._trying:
                     return await self._open_when_possible(address)
         finally:
             self._waiting -= 1

@@ -8,7 +8,7 @@ from signal import SIGKILL
 
 from harness import processes
 from harness.conformance.case import Section
-from harness.conformance.counted import TOTAL, expect_counted
+from harness.conformance.counted import COUNTED_WITHIN_S, TOTAL, expect_counted
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
 from harness.conformance.worker import expect_workers
@@ -21,7 +21,6 @@ _WORKER = re.compile(
     r"worker (\d+) cpu (\d+) requests (\d+) accepted (\d+) "
     r"events/poll (?:-/-/-|\d+/\d+(?:\.\d+)?/\d+) empty_polls \d+ errors(?: \w+=\d+)+"
 )
-_COUNTED_WITHIN_S = 4.0
 _TOLERANCE = 0.1
 """A second is a little longer on a busy machine, which makes the figure per second smaller."""
 _REQUESTS = 100
@@ -37,7 +36,7 @@ def total(subject: Subject) -> None:
         return sum(int(match[1]) for match in map(_TOTAL.fullmatch, subject.server.stderr_lines()) if match)
 
     near = _TOLERANCE * sent
-    processes.wait_until(lambda: counted() >= sent - near, _COUNTED_WITHIN_S)
+    processes.wait_until(lambda: counted() >= sent - near, COUNTED_WITHIN_S)
     if not sent - near <= counted() <= sent + near:
         raise ContractViolation(f"'Request/s N' lines that add up to {sent}", f"{counted()} in {_last_lines(subject)}")
 
@@ -66,7 +65,7 @@ def verbose(subject: Subject) -> None:
         told = list(_seconds(subject))
         return sum(second.requests for second in told) >= sent and sum(second.accepted for second in told) >= sent
 
-    processes.wait_until(all_told, _COUNTED_WITHIN_S)
+    processes.wait_until(all_told, COUNTED_WITHIN_S)
     seconds = list(_seconds(subject))
     if not seconds:
         raise ContractViolation("lines 'worker I cpu C requests N …' and 'Request/s N'", _last_lines(subject))
