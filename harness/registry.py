@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import variants
 from harness.errors import BadInput
 from harness.peers import PEERS, Peer
 from harness.schema import WORKLOADS, Workload
+from harness.variants import Variant
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``harness`` and ``impls``."""
-
-LEAN = "+lean"
-"""What follows the name of an implementation that is to be started with ``--lean``."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -54,7 +53,7 @@ def find(names: str, externals: Sequence[str] = (), option: str = "--impls") -> 
     """Find implementations by name, in the order given.
 
     ``names`` is ``all``, which are our own, ``none``, or names of our own and of peers, with commas between them;
-    ``NAME+lean`` (and ``all+lean``) is the same one with ``--lean``. An external is ``NAME=COMMAND``.
+    ``NAME+percpu+lean`` (and ``all+lean``) is a variant (``variants.py``). An external is ``NAME=COMMAND``.
     Raises BadInput for an unknown name, a peer that is not installed, an external that cannot be run, a name that comes
     twice, and none at all; ``option`` is where the user gave the names.
     """
@@ -75,11 +74,14 @@ def _find_named(names: str, option: str) -> list[Implementation]:
         return []
     found: list[Implementation] = []
     for wanted in names.split(","):
-        name, lean, rest = wanted.strip().partition(LEAN)
-        if rest or name not in {*known, *PEERS, "all"}:
+        try:
+            name, variant = variants.split(wanted.strip())
+        except BadInput as error:
+            raise BadInput(f"{option} {error}") from None
+        if name not in {*known, *PEERS, "all"}:
             there_are = ", ".join([*known, *PEERS])
             raise BadInput(
-                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME{LEAN} too, 'all' (without "
+                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME+lean too, 'all' (without "
                 f"{' and '.join(PEERS)}) and 'none'"
             )
         if name in PEERS:
@@ -87,7 +89,7 @@ def _find_named(names: str, option: str) -> list[Implementation]:
             chosen = [peer(name)]
         else:
             chosen = list(known.values()) if name == "all" else [known[name]]
-        found += map(_lean, chosen) if lean else chosen
+        found += [vary(one, variant) for one in chosen]
     return found
 
 
@@ -96,8 +98,9 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _lean(plain: Implementation) -> Implementation:
-    return replace(plain, name=plain.name + LEAN, argv=(*plain.argv, "--lean"))
+def vary(plain: Implementation, variant: Variant) -> Implementation:
+    """Return a variant of an implementation."""
+    return replace(plain, name=plain.name + variant.suffix, argv=(*plain.argv, *variant.flags))
 
 
 def _external(text: str) -> Implementation:

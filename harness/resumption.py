@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.environment_schema import Environment
 from harness.errors import BadInput
 from harness.peers import PEERS
-from harness.registry import LEAN, ROOT, Implementation, find, is_name, own
+from harness.registry import ROOT, Implementation, find, is_name, own
 from harness.schema import SCHEMA, Plan
 
 _NEW = "begin a new run"
@@ -25,7 +25,7 @@ def implementations(plan: Plan, run: Path) -> list[Implementation]:
     known = {*PEERS, *(one.name for one in own())}
     found = []
     for planned in plan.implementations:
-        name = planned.name.removesuffix(LEAN)
+        name = planned.name.partition("+")[0]
         if not is_name(name):
             raise BadInput(
                 f"--resume {run}: {planned.name!r} in its plan is no name that harness compare takes; {_NEW}"

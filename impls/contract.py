@@ -4,6 +4,7 @@ What each of them obliges an implementation to is written down, with an id each,
 """
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from impls.addresses import Address
 from impls.privileges import User
@@ -22,6 +23,13 @@ REPLY_CLOSE = _reply(b"200 OK", b"close", BODY)
 REPLY_KEEP_ALIVE = _reply(b"200 OK", b"keep-alive", BODY)
 BAD_GATEWAY = _reply(b"502 Bad Gateway", b"close", b"no backend took the request\n")
 GATEWAY_TIMEOUT = _reply(b"504 Gateway Timeout", b"close", b"the backend did not answer in time\n")
+
+ListenMode = Literal["shared", "exclusive", "reuseport", "percpu"]
+"""How workers share what they listen on. ``shared``: one socket for each address, and whoever waits is woken for each
+connection. ``exclusive``: likewise, but the kernel wakes no more than it has to (EPOLLEXCLUSIVE in epoll_ctl(2)).
+``reuseport``: each worker has a socket of its own, and the kernel chooses one by the connection's addresses and ports
+(SO_REUSEPORT in socket(7)). ``percpu``: likewise, but it is that of the worker on the CPU that has received the SYN."""
+LISTEN_MODES: Final[tuple[ListenMode, ...]] = get_args(ListenMode)
 
 READ_SIZE = 4096
 """Bytes a server asks for in one read. What one read returns is one message."""
@@ -47,7 +55,9 @@ class Options:
 
     cpus: tuple[int, ...]
     """Worker i is bound to ``cpus[i]``; the length is the number of workers."""
-    listen: tuple[Address, ...]
+    addresses: tuple[Address, ...]
+    """Where to listen."""
+    listen_mode: ListenMode
     backends: tuple[Address, ...]
     """Empty in server mode."""
     keepalive: bool
@@ -68,6 +78,11 @@ class Options:
     """After a signal to end, how long what is under way may take to finish."""
     user: User | None
     """Whom the processes are to run as, when they listen; None for whoever started them."""
+
+    @property
+    def listeners_apart(self) -> bool:
+        """Whether each worker has listeners of its own."""
+        return self.listen_mode in ("reuseport", "percpu")
 
     @property
     def reply(self) -> bytes:

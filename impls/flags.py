@@ -3,13 +3,13 @@
 import argparse
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from impls import __version__, cpus, privileges
 from impls.addresses import MAX_ADDRESSES, Address, resolve
 from impls.console import say
-from impls.contract import Options
+from impls.contract import LISTEN_MODES, ListenMode, Options
 
 MAX_WORKERS = 4096
 MAX_CONNECTIONS = 1_000_000
@@ -19,18 +19,20 @@ DEFAULT_LISTEN = "0.0.0.0:80"
 DEFAULT_LOG = "./demo.log"
 
 
-def parse(argv: Sequence[str], name: str, library: str) -> Options:
+def parse(argv: Sequence[str], name: str, library: str, *, exclusive: bool) -> Options:
     """Turn the command line of ``python -m impls.NAME`` into Options.
 
-    ``library`` is what ``--version`` names beside percore, as in ``"trio 0.30"``. On bad input one line
-    goes to standard error and the process ends with status 2 (SystemExit).
+    ``library`` is what ``--version`` names beside percore, as in ``"trio 0.30"``; ``exclusive`` says whether listeners
+    can be registered with EPOLLEXCLUSIVE there. On bad input one line goes to standard error and the process ends with
+    status 2 (SystemExit).
     """
-    parser = _parser(name, library)
+    parser = _parser(name, library, exclusive=exclusive)
     given = parser.parse_args(argv)
     try:
         return Options(
             cpus=cpus.plan(given.workers, given.start_cpu, oversubscribe=given.oversubscribe),
-            listen=_addresses("-a", given.listen or [DEFAULT_LISTEN]),
+            addresses=_addresses("-a", given.addresses or [DEFAULT_LISTEN]),
+            listen_mode=given.listen_mode,
             backends=_addresses("-x", given.backends),
             keepalive=given.keepalive,
             lean=given.lean,
@@ -66,7 +68,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(name: str, library: str) -> argparse.ArgumentParser:
+def _parser(name: str, library: str, *, exclusive: bool) -> argparse.ArgumentParser:
     parser = _OneLineParser(
         prog=f"impls.{name}",
         usage=f"python -m impls.{name} [flags]",
@@ -84,12 +86,23 @@ def _parser(name: str, library: str) -> argparse.ArgumentParser:
     add("--oversubscribe", action="store_true", help="let more workers than CPUs share CPUs")
     add(
         "-a",
-        "--listen",
+        "--address",
         metavar="IP:PORT",
         nargs="+",
         action="extend",
         default=[],
+        dest="addresses",
         help=f"listen addresses, IPv6 as [::1]:80; may repeat, {MAX_ADDRESSES} at most (default: {DEFAULT_LISTEN})",
+    )
+    add(
+        "--listen",
+        metavar="MODE",
+        type=_listen_mode(library, exclusive=exclusive),
+        default="shared",
+        dest="listen_mode",
+        help="how workers share the listen addresses. shared: one socket, all are woken; exclusive: one socket, few "
+        "are woken (EPOLLEXCLUSIVE); reuseport: a socket for each worker; percpu: likewise, and a connection goes to "
+        "the worker on the CPU that has received its SYN (default: %(default)s)",
     )
     add(
         "-x",
@@ -149,6 +162,25 @@ def _addresses(flag: str, texts: Sequence[str]) -> tuple[Address, ...]:
         except ValueError as error:
             raise ValueError(f"{flag} {text}: {error}") from None
     return tuple(found)
+
+
+def _listen_mode(library: str, *, exclusive: bool) -> Callable[[str], ListenMode]:
+    """Make the reader of a listen mode. Where it says no, it does so before ``--version`` is obeyed."""
+    possible = [mode for mode in LISTEN_MODES if exclusive or mode != "exclusive"]
+
+    def read(text: str) -> ListenMode:
+        for mode in possible:
+            if text == mode:
+                return mode
+        choice = f"give {', '.join(possible[:-1])} or {possible[-1]}"
+        if text in LISTEN_MODES:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not possible on {library}, which registers listeners itself, without EPOLLEXCLUSIVE; "
+                f"{choice}"
+            )
+        raise argparse.ArgumentTypeError(f"{text!r} is not a listen mode; {choice}")
+
+    return read
 
 
 def _count(text: str) -> int:

@@ -4,7 +4,10 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
 
+from impls import steering
 from impls.addresses import Address
 from impls.contract import BACKLOG, Options
 
@@ -22,38 +25,67 @@ DEFER_ACCEPT_S = 1
 SYN-ACK, the first of which is due after a second (``secs_to_retrans``, net/ipv4/tcp.c)."""
 
 
-def open_listeners(options: Options) -> tuple[socket.socket, ...]:
-    """Open one non-blocking listening socket per address.
+Listeners = tuple[socket.socket, ...]
+"""Those of one worker: one for each address."""
+
+
+def open_listeners(options: Options) -> tuple[Listeners, ...]:
+    """Open non-blocking listening sockets, and say which worker gets which: the same for all, or each its own.
 
     Raises ValueError with one line that names the address and what would be right.
     """
-    opened: list[socket.socket] = []
-    for address in options.listen:
-        try:
-            opened.append(_open_listener(address, options))
-        except OSError as error:
-            for listener in opened:
-                listener.close()
-            raise ValueError(f"-a {address}: {_explain(error)}") from None
-    return tuple(opened)
+    by_address: list[Listeners] = []
+    with ExitStack() as opened:
+        for address in options.addresses:
+            try:
+                by_address.append(tuple(_open_group(address, options, opened)))
+            except OSError as error:
+                raise ValueError(f"-a {address}: {_explain(error)}") from None
+        opened.pop_all()
+    return tuple(zip(*by_address, strict=True))
 
 
-def _open_listener(address: Address, options: Options) -> socket.socket:
+def _open_group(address: Address, options: Options, opened: ExitStack) -> Iterator[socket.socket]:
+    """Yield a listener for each worker, and have ``opened`` close what has been opened. Raises OSError."""
+    first = opened.enter_context(_bind(address))
+    workers = len(options.cpus)
+    if not options.listeners_apart:
+        _listen(first, options)
+        yield from [first] * workers
+        return
+    # Bound without it, the first would not have got a port that anybody listens on, with SO_REUSEPORT or not.
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    _listen(first, options)
+    if options.listen_mode == "percpu":
+        steering.attach(first, options.cpus)
+    yield first
+    for _ in range(workers - 1):
+        another = opened.enter_context(_bind(address, reuse_port=True))
+        _listen(another, options)
+        yield another
+
+
+def _bind(address: Address, *, reuse_port: bool = False) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)  # its connections inherit it
         if address.family == socket.AF_INET6:
             # Without it [::]:80 would also take IPv4's port 80, and 0.0.0.0:80 beside it would fail.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address.host, address.port))
-        listener.listen(BACKLOG)
-        if options.lean:
-            _make_lean(listener, keepalive=options.keepalive)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _listen(listener: socket.socket, options: Options) -> None:
+    listener.listen(BACKLOG)
+    if options.lean:
+        _make_lean(listener, keepalive=options.keepalive)
 
 
 def _make_lean(listener: socket.socket, *, keepalive: bool) -> None:

@@ -16,18 +16,23 @@ from impls.supervisor import WATCHED, GivenUp, Supervisor
 from impls.worker import Serve
 
 
-def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run ``python -m impls.NAME``; ``library`` is what ``--version`` says it stands on."""
+def main(
+    name: str, serve: Serve, library: str, argv: Sequence[str] | None = None, *, exclusive: bool = False
+) -> NoReturn:
+    """Run ``python -m impls.NAME``; ``library`` is what ``--version`` says it stands on.
+
+    ``exclusive`` tells that ``serve`` obeys the listen mode of that name.
+    """
     open_missing_streams()
     # To be interrupted before it listens needs no handler, and leaves no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    options = flags.parse(sys.argv[1:] if argv is None else argv, name, library)
+    options = flags.parse(sys.argv[1:] if argv is None else argv, name, library, exclusive=exclusive)
     # From here on somebody may be connected, and from the first fork on somebody may end: neither is to be missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
-        listeners = open_listeners(options)
-        # Open files are for root to raise. The log is opened by who may have to open it anew.
+        # Open files are for root to raise; listeners may be many. The log is opened by who may have to open it anew.
         worker_process.allow_open_files()
+        listeners = open_listeners(options)
         if options.user is not None:
             privileges.become(options.user)
         log_fd = _open_log(options)
@@ -48,9 +53,11 @@ def main(name: str, serve: Serve, library: str, argv: Sequence[str] | None = Non
 def _introduction(options: Options) -> str:
     mode = f"proxy to {' '.join(map(str, options.backends))}" if options.backends else "server"
     said = (", keep-alive" if options.keepalive else "") + (", lean" if options.lean else "")
+    addresses = " ".join(map(str, options.addresses))
+    listen_mode = f" ({options.listen_mode})" if options.listen_mode != "shared" else ""
     cpus = " ".join(map(str, options.cpus))
     user = f", user {options.user.name}" if options.user else ""
-    return f"{mode}{said} on {' '.join(map(str, options.listen))}, workers on CPU {cpus}{user}, log {options.log_file}"
+    return f"{mode}{said} on {addresses}{listen_mode}, workers on CPU {cpus}{user}, log {options.log_file}"
 
 
 def _open_log(options: Options) -> int:

@@ -3,15 +3,16 @@
 import math
 import os
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from impls import counters, log, orders, worker_process
 from impls.console import say
 from impls.contract import Options
 from impls.counters import Row
+from impls.listeners import Listeners
 from impls.log import Log
 from impls.orders import Superior
 from impls.statistics import Statistics
@@ -42,6 +43,7 @@ class _Place:
     index: int
     cpu: int
     row: Row
+    listeners: Listeners
     start_at_s: float = 0.0
     """When to start a process, while there is none; these times are those of time.monotonic."""
     pid: int | None = None
@@ -56,17 +58,16 @@ class _Place:
 class Supervisor:
     """Keeps one worker running for each CPU."""
 
-    def __init__(
-        self, name: str, serve: Serve, options: Options, listeners: Sequence[socket.socket], log_fd: int
-    ) -> None:
+    def __init__(self, name: str, serve: Serve, options: Options, listeners: Sequence[Listeners], log_fd: int) -> None:
         """``name`` begins the lines that are printed; ``log_fd`` stays the log's, whatever file it stands for."""
         self._name = name
         self._serve = serve
         self._options = options
-        self._listeners = tuple(listeners)
+        self._listeners = frozenset(chain.from_iterable(listeners))
+        """All, each once; kept, so that connections wait for who takes a dead worker's place."""
         *rows, own_row = counters.rows(len(options.cpus) + 1)
         self._log = Log(log_fd, "parent", own_row)
-        self._places = [_Place(i, cpu, rows[i]) for i, cpu in enumerate(options.cpus)]
+        self._places = [_Place(i, cpu, rows[i], listeners[i]) for i, cpu in enumerate(options.cpus)]
         self._statistics = Statistics(rows, own_row, options.cpus, verbose=options.verbose)
         self._no_worker_since_s: float | None = None
         """When a start failed for the first time while there was no worker at all."""
@@ -93,6 +94,7 @@ class Supervisor:
             self._start_due()
             number = self._signal(min((place.start_at_s for place in self._places if place.pid is None), default=None))
             if number in (signal.SIGINT, signal.SIGTERM):
+                self._start_for_the_last()
                 return
             if number == signal.SIGHUP:
                 self._reopen_log()
@@ -136,16 +138,17 @@ class Supervisor:
         worker = Worker(
             index=place.index,
             cpu=place.cpu,
-            listeners=self._listeners,
+            listeners=place.listeners,
             options=self._options,
             max_connections=self._max_connections,
             counters=place.row,
             log=its_log,
             orders=its_orders,
         )
-        others = [other.superior for other in self._places if other.superior is not None]
+        superiors = [superior, *(other.superior for other in self._places if other.superior is not None)]
+        others = self._listeners.difference(place.listeners)
         try:
-            place.pid = worker_process.fork(self._serve, worker, [superior, *others])
+            place.pid = worker_process.fork(self._serve, worker, superiors, others)
         except OSError as error:
             superior.stop()
             self._not_started(place, error)
@@ -238,6 +241,16 @@ class Supervisor:
                 if not cause.endswith("status 0"):
                     self._log.line(f"worker {place.index} {cause} while it was to finish")
         self._kill_the_rest()
+
+    def _start_for_the_last(self) -> None:
+        """Start a worker where connections may wait that no living one would accept. Raises GivenUp."""
+        for place, cause in self._reap():
+            self._log.line(f"worker {place.index} {cause}")
+        served = {listener for place in self._places if place.pid is not None for listener in place.listeners}
+        for place in self._places:
+            if served.isdisjoint(place.listeners):
+                self._start(place)
+                served.update(place.listeners)
 
     def _kill_the_rest(self) -> None:
         killed = []

@@ -17,7 +17,8 @@ class Worker:
     index: int
     cpu: int
     listeners: tuple[socket.socket, ...]
-    """Listening, non-blocking, inherited from the parent and shared with the other workers."""
+    """Listening, non-blocking, inherited from the parent; shared with the other workers unless the listen mode gives
+    each its own (``Options.listeners_apart``). A replaced worker had the same ones, with what waits in their queues."""
     options: Options
     max_connections: int
     """With so many clients' connections it accepts no more until there is room; the open files suffice for them."""

@@ -6,9 +6,10 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from impls.contract import Options
 from impls.orders import Superior
@@ -36,14 +37,15 @@ def room_for_connections(options: Options) -> int:
     In proxy mode each may need a second descriptor, for its backend's.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = (soft - _OTHER_FILES - len(options.listen)) // (2 if options.backends else 1)
+    room = (soft - _OTHER_FILES - len(options.addresses)) // (2 if options.backends else 1)
     return max(1, min(options.max_connections, room))
 
 
-def fork(serve: Serve, worker: Worker, superiors: Sequence[Superior]) -> int:
-    """Start a worker and return its process id; ``superiors`` are the parent's ends of all workers' orders.
+def fork(serve: Serve, worker: Worker, superiors: Sequence[Superior], others_listeners: Iterable[socket.socket]) -> int:
+    """Start a worker and return its process id.
 
-    Raises OSError.
+    ``superiors`` are the parent's ends of all workers' orders. ``others_listeners`` are not this worker's: did it keep
+    them, connections would still come to them when the one that they are for has closed its own. Raises OSError.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -53,6 +55,8 @@ def fork(serve: Serve, worker: Worker, superiors: Sequence[Superior]) -> int:
     try:
         for superior in superiors:
             superior.stop()
+        for listener in others_listeners:
+            listener.close()
         _become_worker(parent, worker)
         serve(worker)
         if worker.orders.to_stop:

@@ -17,8 +17,9 @@ from harness.analysis import verdicts
 from harness.conformance import Checker
 from harness.errors import BadInput
 from harness.plan import REFERENCE
-from harness.registry import LEAN, Implementation, find, own
+from harness.registry import Implementation, find, own
 
+LEAN = f"{REFERENCE}+lean"
 _MARK = "PERCORE_TEST_SESSION"
 """An environment variable that every process inherits that a test starts, however indirectly."""
 _END_WITHIN_S = 3.0
@@ -57,8 +58,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     # All ways of working where each has code of its own; of the others those that are not the same code once more.
     if REFERENCE in {one.name for one in chosen}:
-        chosen += find(REFERENCE + LEAN)
-    of = {REFERENCE: modes.args, REFERENCE + LEAN: modes.kwargs["lean"]}
+        chosen += find(LEAN)
+    of = {REFERENCE: modes.args, LEAN: modes.kwargs["lean"]}
     pairs = [(mode, one) for one in chosen for mode in of.get(one.name, modes.kwargs["others"])]
     metafunc.parametrize(("mode", "impl"), pairs, ids=[f"{mode}-{one.name}" for mode, one in pairs])
 

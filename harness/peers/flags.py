@@ -30,7 +30,7 @@ class Flags:
 
     cpus: tuple[int, ...]
     """Worker i is bound to ``cpus[i]``; the length is the number of workers."""
-    listen: tuple[str, ...]
+    addresses: tuple[str, ...]
     backends: tuple[str, ...]
     """Both with IP addresses, as in ``127.0.0.1:80`` and ``[::1]:80``."""
     keepalive: bool
@@ -55,7 +55,7 @@ def parse(peer: Peer, argv: Sequence[str]) -> Flags:
         sys.exit()
     flags = Flags(
         cpus=_cpus(given.workers, given.start_cpu, oversubscribe=given.oversubscribe),
-        listen=_addresses("-a", given.listen or ["0.0.0.0:80"]),
+        addresses=_addresses("-a", given.addresses or ["0.0.0.0:80"]),
         backends=_addresses("-x", given.backends),
         keepalive=given.keepalive,
         lean=given.lean,
@@ -96,7 +96,7 @@ def _parser(peer: Peer) -> argparse.ArgumentParser:
     add("-w", "--workers", metavar="N", type=_count, help="workers (default: one for each CPU from -c on)")
     add("-c", "--start-cpu", metavar="CPU", type=int, help="CPU of the first worker (default: the lowest allowed)")
     add("--oversubscribe", action="store_true", help="let more workers than CPUs share CPUs")
-    for short, long, name in (("-a", "--listen", "listen"), ("-x", "--backend", "backends")):
+    for short, long, name in (("-a", "--address", "addresses"), ("-x", "--backend", "backends")):
         add(short, long, dest=name, metavar="IP:PORT", nargs="+", action="extend", default=[], help="may repeat")
     add("-k", "--keepalive", action="store_true", help="keep the connection open for the next request")
     add("-o", "--log-file", metavar="FILE", type=Path, default=Path("demo.log"), help="(default: %(default)s)")

@@ -46,7 +46,7 @@ def configure(flags: Flags) -> str:
     connections = min(flags.max_connections * threads, (flags.descriptors - _SPARE_DESCRIPTORS) // 2)
     user = f"\n  user {flags.user.name}\n  group {flags.user.group}" if flags.user else ""
     defer = " defer-accept" * flags.lean
-    listen = "\n".join(f"  bind {address} backlog {BACKLOG}{defer}" for address in flags.listen)
+    listen = "\n".join(f"  bind {address} backlog {BACKLOG}{defer}" for address in flags.addresses)
     backends = "\n".join(f"  server backend-{i} {address}" for i, address in enumerate(flags.backends))
     smart = "\n  option tcp-smart-accept\n  option tcp-smart-connect" * flags.lean
     return f"""global

@@ -48,7 +48,7 @@ def configure(flags: Flags, folder: Path) -> str:
     deferred = " deferred" * flags.lean
     # "Allows a kernel to distribute incoming connections between worker processes."
     reuseport = " reuseport" * (len(flags.cpus) > 1)
-    listen = "\n".join(f"    listen {address} backlog={BACKLOG}{reuseport}{deferred};" for address in flags.listen)
+    listen = "\n".join(f"    listen {address} backlog={BACKLOG}{reuseport}{deferred};" for address in flags.addresses)
     temporary = "\n".join(f"  {name}_temp_path {_quoted(folder / name)};" for name in _TEMPORARY)
     connections = min(flags.max_connections + _OWN_CONNECTIONS, flags.descriptors - _SPARE_DESCRIPTORS)
     as_started = "user root root;" if os.geteuid() == 0 else ""

@@ -3,4 +3,4 @@
 from impls.epoll_raw.server import LIBRARY, serve
 from impls.prefork import main
 
-main("epoll_raw", serve, LIBRARY)
+main("epoll_raw", serve, LIBRARY, exclusive=True)

@@ -38,8 +38,9 @@ class Listeners:
         """Called when that has become so."""
         self.accepts: dict[int, Accept] = {fd: self._acceptor(listener) for fd, listener in self._sockets.items()}
         """By the listener's descriptor; empty when all were closed."""
-        for fd in self.accepts:
-            epoll.register(fd, select.EPOLLIN)
+        # It can be given when a descriptor is added, and not changed later (epoll_ctl(2)).
+        self._events = select.EPOLLIN | (select.EPOLLEXCLUSIVE if worker.options.listen_mode == "exclusive" else 0)
+        self._watch()
 
     @property
     def rests(self) -> bool:
@@ -54,8 +55,7 @@ class Listeners:
                 self._pause()
         elif self.is_paused and now_s >= self._rests_until_s:
             self.is_paused = False
-            for fd in self.accepts:
-                self._epoll.register(fd, select.EPOLLIN)
+            self._watch()
 
     def rest(self) -> None:
         """Pause for REST_S, as there was no descriptor or no memory."""
@@ -78,6 +78,10 @@ class Listeners:
                     self._close(fd)
                     break
         return accepted
+
+    def _watch(self) -> None:
+        for fd in self.accepts:
+            self._epoll.register(fd, self._events)
 
     def _pause(self) -> None:
         self.is_paused = True

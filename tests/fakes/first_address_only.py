@@ -12,7 +12,7 @@ REJECTED_BY = {"LISTEN-SEVERAL", "CLI-LONG-NAMES"}
 
 def main() -> None:
     def open_first(options: Options) -> object:
-        return open_listeners(changed(options, listen=options.listen[:1]))
+        return open_listeners(changed(options, addresses=options.addresses[:1]))
 
     replace(prefork, "open_listeners", open_first)
     run()

@@ -39,7 +39,7 @@ MANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 FLAGS = (
-    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--listen", "-x", "--backend", "-k", "--lean"),
+    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--address", "-x", "--backend", "-k", "--lean"),
     *("-o", "--log-file", "-v", "-d", "--connect-timeout", "--reply-timeout", "--idle-timeout", "--max-connections"),
     *(
         "--grace",
@@ -84,7 +84,7 @@ def _no_name_server() -> Iterator[None]:
 
 def check(options: Options) -> None:
     assert options.cpus
-    assert all(addresses.resolve(str(address)) == address for address in (*options.listen, *options.backends))
+    assert all(addresses.resolve(str(address)) == address for address in (*options.addresses, *options.backends))
     assert all(
         flags.MIN_TIMEOUT_S <= one <= flags.MAX_TIMEOUT_S
         for one in (options.connect_timeout_s, options.reply_timeout_s)
@@ -98,7 +98,7 @@ def test_the_flags_of_a_server_are_anything__it_gets_options_or_ends_with_status
 ) -> None:
     with mock.patch.object(flags, "say") as say, mock.patch.object(sys, "stdout"):
         try:
-            options = flags.parse(argv, "epoll_raw", "x")
+            options = flags.parse(argv, "epoll_raw", "x", exclusive=True)
         except SystemExit as end:
             status = end.code
         else:

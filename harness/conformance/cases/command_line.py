@@ -15,7 +15,7 @@ from harness.conformance.violation import ContractViolation, RequirementMissing,
 SECTION = Section()
 
 _FLAGS = (
-    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--listen", "-x", "--backend"),
+    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--address", "-x", "--backend"),
     *("-k", "--keepalive", "-o", "--log-file", "-v", "--verbose", "-d", "--debug"),
     *("--lean", "--connect-timeout", "--reply-timeout", "--idle-timeout", "--backend-rest"),
     *("--max-connections", "--grace", "--user", "--help", "--version"),
@@ -62,7 +62,7 @@ def long_names(subject: Subject) -> None:
     cpu = max(os.sched_getaffinity(0))
     server = subject.start(
         [
-            *("--workers", "1", "--start-cpu", str(cpu), "--listen", address, "--backend", backend.address),
+            *("--workers", "1", "--start-cpu", str(cpu), "--address", address, "--backend", backend.address),
             *("--keepalive", "--log-file", str(log.resolve()), "--verbose", "--debug"),
         ],
         also=[address],
@@ -75,7 +75,7 @@ def long_names(subject: Subject) -> None:
             client.send(call.request())
         accepted.receive(len(call.request()), f"request {number}, with --backend and --keepalive")
         accepted.send(reply_with_length())
-        client.receive_reply(f"reply {number}, with --listen and --keepalive")
+        client.receive_reply(f"reply {number}, with --address and --keepalive")
 
     def told() -> bool:
         return any(line.startswith(f"worker 0 cpu {cpu} ") for line in server.stderr_lines())
