@@ -41,9 +41,10 @@ class Block:
     """Why others did not start, by name."""
     backend: Contestant | None
 
-    def taking_part(self, phase: Phase) -> list[Contestant]:
-        """Return those that are loaded in a phase."""
-        return self.without_idle if phase == "without-idle" else self.contestants
+    def find(self, name: str, phase: Phase) -> Contestant | None:
+        """Return the server of a name that is loaded in a phase; None where it did not start, or was left out."""
+        several = self.without_idle if phase == "without-idle" else self.contestants
+        return next((one for one in several if one.name == name), None)
 
     def only(self) -> Contestant:
         """Return the server of a block that has one. Raises ServerFailed when it did not start."""

@@ -294,7 +294,7 @@ def _measure(
     by_name = {implementation.name: implementation for implementation in implementations}
     [backend] = find(plan.REFERENCE)
     try:
-        with RunProgress(console, len(planned.cells)) as progress:
+        with RunProgress(console, len(planned.groups)) as progress:
             Run(planned, by_name, backend, testbed, folder, progress, done).measure()
     except KeyboardInterrupt:
         return "interrupted"

@@ -57,6 +57,11 @@ def slices_per_round(cell: Cell, *, fixed_rate: bool) -> float:
     return 1 + bool(cell.idle) + (1 / FIXED_RATE_EVERY if fixed_rate else 0)
 
 
+def has_fixed_rates(cell: Cell, *, interleaved: bool) -> bool:
+    """Tell whether a cell has slices at a fixed rate, too: a closed loop that is not measured for its scaling."""
+    return cell.rate_rps is None and not interleaved
+
+
 def looks_at_precision(blocks: int) -> bool:
     """Tell whether it is looked, after so many blocks, whether a run is precise enough."""
     look = FIRST_LOOK_BLOCKS
@@ -130,14 +135,15 @@ def make(
     blocks: int = BLOCKS,
     precision: float | None = None,
     conformance_checked: bool = False,
+    interleaved: bool = False,
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
-    closed = any(cell.rate_rps is None for cell in cells)
+    at_fixed_rates = any(has_fixed_rates(cell, interleaved=interleaved) for cell in cells)
     most = max(sum(map(cell.is_for, implementations)) for cell in cells)
-    slices = sum(slices_per_round(cell, fixed_rate=cell.rate_rps is None) for cell in cells)
+    slices = sum(slices_per_round(cell, fixed_rate=has_fixed_rates(cell, interleaved=interleaved)) for cell in cells)
     fewest_s = slices * most * FEWEST_ROUNDS * slice_s
     if fewest_s > budget_s:
-        also = ", and half as much at a fixed rate" if closed else ""
+        also = ", and half as much at a fixed rate" if at_fixed_rates else ""
         also += ", and as much without idle connections" if any(cell.idle for cell in cells) else ""
         raise BadInput(
             f"--budget {budget_s:g}s: {len(cells)} cells x {most} implementations x "
@@ -159,4 +165,5 @@ def make(
         blocks=blocks,
         precision=precision,
         conformance_checked=conformance_checked,
+        interleaved=interleaved,
     )

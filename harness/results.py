@@ -9,7 +9,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import FileIO
@@ -80,10 +80,11 @@ class RunFolder:
         self._plan = plan
         _replace(self.path / PLAN, plan)
 
-    def write_schedule(self, cell: PlannedCell, schedule: Schedule) -> None:
-        """Store how a cell is measured."""
+    def write_schedule(self, group: Iterable[PlannedCell], schedule: Schedule) -> None:
+        """Store how the cells of a group are measured."""
+        keys = {cell.key for cell in group}
         cells = [
-            msgspec.structs.replace(one, schedule=schedule) if one.key == cell.key else one for one in self._plan.cells
+            msgspec.structs.replace(one, schedule=schedule) if one.key in keys else one for one in self._plan.cells
         ]
         self.write_plan(msgspec.structs.replace(self._plan, cells=tuple(cells)))
 

@@ -1,14 +1,13 @@
-"""The one stateful loop: cell after cell of a plan, each with its share of the time."""
+"""The one stateful loop: group after group of a plan's cells, each with its share of the time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from harness.block import Servers
-from harness.cell_run import CellRun, Progress, StartClients
+from harness.group_run import GroupRun, Progress, StartClients
 from harness.loadgen import clients
 from harness.registry import Implementation
 from harness.results import RunFolder
-from harness.schema import Plan, Slice
+from harness.schema import Plan, PlannedCell, Slice
 from harness.testbed import Testbed
 
 
@@ -27,8 +26,8 @@ class Run:
         start_clients: StartClients = clients.start,
     ) -> None:
         self._plan = planned
-        self._implementations = [implementations[one.name] for one in planned.conformant]
-        self._servers = Servers([], backend, testbed, folder.path / "servers")
+        measured = [implementations[one.name] for one in planned.conformant]
+        self._servers = Servers(measured, backend, testbed, folder.path / "servers")
         self._folder = folder
         self._progress = progress
         self._done = done
@@ -39,21 +38,17 @@ class Run:
 
         Raises ServerFailed when the backend does not start, BackendEnded and GeneratorFailed.
         """
-        left_s = self._plan.budget_s
-        for number, cell in enumerate(self._plan.cells):
-            servers = [one for one in self._implementations if cell.is_for(one)]
-            if not servers:
-                continue
-            slices = [piece for piece in self._done if piece.cell == cell.key]
-            share_s = left_s / (len(self._plan.cells) - number)
-            CellRun(
-                self._plan,
-                cell,
-                share_s,
-                replace(self._servers, implementations=servers),
-                self._folder,
-                self._progress,
-                slices,
-                self._start_clients,
-            ).measure()
+        left_s, cells_left = self._plan.budget_s, len(self._plan.cells)
+        for group in self._plan.groups:
+            cells = [cell for cell in group if any(map(cell.is_for, self._servers.implementations))]
+            slices = [piece for piece in self._done if piece.cell in {cell.key for cell in cells}]
+            if cells:
+                share_s = left_s * len(group) / cells_left
+                self._run(cells, share_s, slices).measure()
             left_s = max(0.0, left_s - sum(piece.slice_s for piece in slices))
+            cells_left -= len(group)
+
+    def _run(self, cells: Sequence[PlannedCell], share_s: float, slices: list[Slice]) -> GroupRun:
+        return GroupRun(
+            self._plan, cells, share_s, self._servers, self._folder, self._progress, slices, self._start_clients
+        )

@@ -175,6 +175,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A cell ends when every interval of a ratio is within this share of its value; null: when its time is over."""
     conformance_checked: bool = True
     """Whether all implementations have been checked; before that none is conformant."""
+    interleaved: bool = False
+    """Whether the cells of one workload are up at once, and a round has a slice of each of them: for its scaling."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that contradicts itself, with ValueError (ValidationError when it is read from a file)."""
@@ -194,6 +196,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def conformant(self) -> tuple[PlannedImplementation, ...]:
         """The implementations that are measured."""
         return tuple(implementation for implementation in self.implementations if implementation.conformant)
+
+    @property
+    def groups(self) -> tuple[tuple[PlannedCell, ...], ...]:
+        """The cells that are measured together: each by itself, or those that differ in workers and connections."""
+        if not self.interleaved:
+            return tuple((cell,) for cell in self.cells)
+        found: dict[tuple[Workload, int | None, int], list[PlannedCell]] = {}
+        for cell in self.cells:
+            found.setdefault((cell.workload, cell.rate_rps, cell.idle), []).append(cell)
+        return tuple(map(tuple, found.values()))
 
     def taking_part(self, cell: Cell) -> tuple[PlannedImplementation, ...]:
         """Return the implementations that a cell is about, whether they are measured or not."""

@@ -30,7 +30,7 @@ class Watch:
         self.slice_ends = on_slice
         self.failures: list[str] = []
 
-    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
         """Let it begin."""
 
     def failed(self, what: str) -> None:
@@ -48,11 +48,13 @@ def measure(
     workloads: tuple[Workload, ...],
     on_slice: Callable[[Slice], None] = ignore,
     *,
+    concurrencies: Sequence[int] = (20,),
     idle: int = 0,
     **options: Any,
 ) -> StoredRun:
     """Measure a few rounds, and read what the run's folder has; options are those of ``plan.make``."""
-    cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in plan.expand(workloads, [1], [20], idle=[idle])]
+    wanted = plan.expand(workloads, [1], concurrencies, idle=[idle])
+    cells = [place(cell, sorted(os.sched_getaffinity(0))) for cell in wanted]
     shortest_s = len(cells) * len(implementations) * ROUNDS * SLICE_S * (2.5 if idle else 1.5)
     options = {"budget_s": shortest_s, "slice_s": SLICE_S, "blocks": 1, "seed": 8, **options}
     planned = plan.make(

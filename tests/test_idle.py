@@ -76,7 +76,7 @@ def test_a_cell_with_idle_connections_has_the_server_twice_and_they_are_open_in_
     impl: Implementation, tmp_path: Path
 ) -> None:
     with serving(impl, cell("keepalive", MANY), tmp_path) as up:
-        [contestant], [without_idle] = up.taking_part("load"), up.taking_part("without-idle")
+        [contestant], [without_idle] = up.contestants, up.without_idle
 
         def many_more() -> int:
             return sockets(contestant.pids) - sockets(without_idle.pids)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import cell_run, plan, processes, results
+from harness import group_run, plan, processes, results
 from harness.analysis import comparison, verdicts
 from harness.analysis.latency import WHOLE
-from harness.cell_run import GIVEN_UP_AFTER_SLICES
+from harness.group_run import GIVEN_UP_AFTER_SLICES
 from harness.idle import IdleConnections
 from harness.registry import Implementation, find
 from harness.schema import SERVER_ENDED, Plan, PlannedCell, Slice
@@ -90,7 +90,7 @@ def test_a_run_ends_when_it_is_precise_enough(tmp_path: Path, monkeypatch: pytes
 
     looked_at: list[tuple[str, int, float]] = []
     is_precise: list[bool] = []
-    monkeypatch.setattr(cell_run, "is_within", is_within)
+    monkeypatch.setattr(group_run, "is_within", is_within)
     monkeypatch.setattr(plan, "FIRST_LOOK_BLOCKS", 3)
     monkeypatch.setattr(plan, "ROUNDS_PER_BLOCK", 4)
     # Enough for a block more, with slices as long as they can get.

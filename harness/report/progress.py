@@ -1,6 +1,7 @@
 """How far a run has come: a bar on a terminal, a line now and then elsewhere."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,14 +18,14 @@ LINE_EVERY_S = 10.0
 class RunProgress:
     """Shows the progress of steps that count up to a known total; a context manager."""
 
-    def __init__(self, console: Console, cells: int) -> None:
+    def __init__(self, console: Console, groups: int) -> None:
         self._console = console
-        self._cells = cells
+        self._groups = groups
         self._begun = 0
         self._slices = 0
-        self._slices_of_cell = 1
+        self._slices_of_group = 1
         self._what = ""
-        self._cell = ""
+        self._first_cell = ""
         self._started_s = time.monotonic()
         self._told_s = self._started_s
         self._bar = Progress(
@@ -41,7 +42,7 @@ class RunProgress:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bar.start()
-            self._task = self._bar.add_task("starting", total=self._cells)
+            self._task = self._bar.add_task("starting", total=self._groups)
         return self
 
     def __exit__(
@@ -50,14 +51,16 @@ class RunProgress:
         if self._task is not None:
             self._bar.stop()
 
-    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
-        """Tell that a cell begins; it is told again with each block."""
-        if cell.key == self._cell:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
+        """Tell that cells that are measured together begin; it is told again with each block."""
+        first, *_, last = [cells[0].key, *(cell.key for cell in cells)]
+        if first == self._first_cell:
             return
-        self._cell = cell.key
+        self._first_cell = first
         self._begun += 1
-        self._slices, self._slices_of_cell = 0, max(1, schedule.rounds * implementations)
-        self._what = f"{cell.key}: {schedule.rounds} rounds of {schedule.slice_s * 1000:.0f} ms each"
+        self._slices, self._slices_of_group = 0, max(1, schedule.rounds * contestants)
+        which = first if first == last else f"{first} to {last}"
+        self._what = f"{which}: {schedule.rounds} rounds of {schedule.slice_s * 1000:.0f} ms each"
         if schedule.blocks > 1:
             self._what += f" in {schedule.blocks} blocks"
         self._told_s = time.monotonic()
@@ -77,11 +80,11 @@ class RunProgress:
         self._console.print(figures.printable(what), highlight=False, markup=False, soft_wrap=True)
 
     def _done(self) -> float:
-        return self._begun - 1 + self._slices / self._slices_of_cell
+        return self._begun - 1 + self._slices / self._slices_of_group
 
     def _left(self) -> str:
         done = self._done()
         if not done:
             return ""
         elapsed_s = time.monotonic() - self._started_s
-        return f", about {elapsed_s * (self._cells - done) / done:.0f} s left"
+        return f", about {elapsed_s * (self._groups - done) / done:.0f} s left"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import plan, results
 from harness.analysis.comparison import compare
-from harness.cell_run import StartClients
+from harness.group_run import StartClients
 from harness.leftovers import temporary_folder
 from harness.loadgen import clients
 from harness.registry import ROOT, Implementation, find
@@ -95,7 +95,7 @@ class _Stopwatch:
     elapsed_s: dict[int, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def cell_begins(self, cell: Cell, schedule: Schedule, implementations: int) -> None:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
         """Let it begin."""
 
     def slice_ends(self, measured: Slice) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from harness import processes
 from harness.analysis import verdicts
-from harness.cell_run import StartClients
+from harness.group_run import StartClients
 from harness.loadgen import Client, Generator, clients
 from harness.registry import Implementation
 from harness.schema import Cell, PlannedCell
