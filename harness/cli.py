@@ -117,6 +117,12 @@ def _placement(function: Callable[..., int]) -> Callable[..., int]:
     return decorated
 
 
+_rfs = click.option(
+    "--rfs", is_flag=True,
+    help="Receive flow steering on the server's host: packets go to the CPU of the process that reads them.",
+)  # fmt: skip
+
+
 @cli.command()
 @_implementations
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
@@ -144,6 +150,7 @@ def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
 @click.option("--idle", type=Counts(MAX_IDLE, smallest=0), default="0", show_default=True, metavar="NUMBERS",
               help="Connections to each server that stay open beside those and carry nothing.")  # fmt: skip
 @_placement
+@_rfs
 @click.option("--client", type=click.Choice(get_args(Client)), default="builtin", show_default=True,
               help="What makes the load; ab and wrk take turns of a second at least.")  # fmt: skip
 @click.option("--budget", type=Duration(0.1, 86400), help="Load time in all.  [default: 60s; ab, wrk: 3m]")
@@ -173,6 +180,7 @@ def compare(
     idle: Sequence[int],
     testbed: Choice,
     cpus: Cpus,
+    rfs: bool,  # noqa: FBT001  click passes options by name
     client: Client,
     budget: float | None,
     precision: float | None,
@@ -205,6 +213,7 @@ def compare(
         json_file=json_file,
         testbed=testbed,
         cpus=cpus,
+        rfs=rfs,
         client=client,
         blocks=blocks[0],
         precision=precision,

@@ -50,6 +50,7 @@ class Request:
     json_file: Path | None
     testbed: Choice = "auto"
     cpus: Cpus = field(default_factory=Cpus)
+    rfs: bool = False
     client: Client = "builtin"
     blocks: int = plan.BLOCKS
     precision: float | None = None
@@ -80,7 +81,7 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
     _check_writable(request.json_file)
     _check_client(request.client)
     open_files.allow(request.cells)
-    with _opened(request.testbed, request.cells, progress) as testbed:
+    with _opened(request.testbed, request.cells, progress, rfs=request.rfs) as testbed:
         planned = _plan(request, testbed)
         figures.show(output, plan_report.render(planned))
         with RunFolder.create(request.out, planned) as folder:
@@ -103,7 +104,7 @@ def resume(path: Path, json_file: Path | None, output: Console, progress: Consol
     resumption.check_cpus(stored.plan, path)
     _check_client(stored.plan.client)
     open_files.allow(stored.plan.cells)
-    with _opened(stored.plan.testbed, stored.plan.cells, progress) as testbed:
+    with _opened(stored.plan.testbed, stored.plan.cells, progress, rfs=stored.plan.rfs) as testbed:
         now = environment.describe(testbed.server.sysctl)
         resumption.check_machine(stored.environment, now, path)
         resumption.check_testbed(stored.plan, testbed.notes, path)
@@ -174,8 +175,8 @@ def _check_client(client: Client) -> None:
         WITNESSES[client].find()
 
 
-def _opened(name: Choice, cells: Sequence[Cell], progress: Console) -> AbstractContextManager[Testbed]:
-    return hosts.opened(name, progress, with_backend=any(cell.workload == "proxy" for cell in cells))
+def _opened(name: Choice, cells: Sequence[Cell], progress: Console, *, rfs: bool) -> AbstractContextManager[Testbed]:
+    return hosts.opened(name, progress, with_backend=any(cell.workload == "proxy" for cell in cells), rfs=rfs)
 
 
 def show(path: Path, output: Console) -> None:
@@ -219,6 +220,7 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
         seed=request.seed,
         testbed=testbed.name,
         testbed_notes=testbed.notes,
+        rfs=request.rfs,
         client=request.client,
         blocks=request.blocks,
         precision=request.precision,

@@ -20,10 +20,10 @@ def clear_away(progress: Console) -> None:
 
 
 @contextmanager
-def opened(choice: Choice, progress: Console, *, with_backend: bool) -> Iterator[Testbed]:
+def opened(choice: Choice, progress: Console, *, with_backend: bool, rfs: bool = False) -> Iterator[Testbed]:
     """Open a testbed, after what a dead run has left was cleared away, which is told. Raises BadInput."""
     clear_away(progress)
-    with open_testbed(choice, with_backend=with_backend) as testbed:
+    with open_testbed(choice, with_backend=with_backend, rfs=rfs) as testbed:
         yield testbed
 
 

@@ -7,7 +7,8 @@ together with the time at which the process began (field 22 of /proc/PID/stat, i
 
 A program that writes its title over its environment, as nginx does, loses the mark.
 
-A folder for a run's own use has the same mark in a file, as long as it is nothing to be kept.
+A folder for a run's own use has the same mark in a file, as long as it is nothing to be kept. A setting of the machine
+has a record of its own (``machine_setting.py``).
 """
 
 import os
@@ -20,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.machine_setting import SOCK_FLOW_ENTRIES
 
 _MARK = "PERCORE_RUN"
 _PROC = Path("/proc")
@@ -48,9 +51,11 @@ def mark() -> dict[str, str]:
 
 
 def clear_away(tell: Callable[[str], None]) -> None:
-    """End and remove what runs that died have left, and tell what that was, a line each."""
+    """End, remove and switch off what runs that died have left, and tell what that was, a line each."""
     for one in clean_up():
         tell(f"ended what a run that died has left: process {one.pid} ({one.command})")
+    if SOCK_FLOW_ENTRIES.clear_away():
+        tell(f"switched off what a run that died has left on: {SOCK_FLOW_ENTRIES.name}")
     for folder in remove_folders():
         tell(f"removed what a run that died has left: {folder}")
 

@@ -167,6 +167,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     testbed: TestbedName = "loopback"
     testbed_notes: tuple[str, ...] = ()
     """Why this one, and what it lacks; a sentence each."""
+    rfs: bool = False
+    """Whether receive flow steering is on, on the server's host."""
     client: Client = "builtin"
     """What makes the load."""
     blocks: Positive = 1

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from harness.errors import BadInput
-from harness.testbed import netns
+from harness.testbed import flow_steering, netns
 from harness.testbed.host import Host, Testbed
 from harness.testbed.loopback import Loopback
 
@@ -15,16 +15,24 @@ Choice = Literal["auto", "loopback", "netns"]
 
 
 @contextmanager
-def open_testbed(choice: Choice, *, with_backend: bool) -> Iterator[Testbed]:
+def open_testbed(choice: Choice, *, with_backend: bool, rfs: bool = False) -> Iterator[Testbed]:
     """Make a testbed, and remove it in the end; ``auto`` takes netns where it can be made, else loopback.
 
-    Raises BadInput when ``netns`` is asked for and cannot be made.
+    ``rfs`` is netns with receive flow steering (``flow_steering.py``). Raises BadInput when what is asked for cannot be
+    made.
     """
     if choice == "loopback":
+        if rfs:
+            raise BadInput("--rfs: loopback receives where it was sent; give --testbed netns, or leave --rfs out")
         yield Loopback()
         return
+    if rfs:
+        flow_steering.check()
     with ExitStack() as stack:
-        yield _netns_or_loopback(stack, choice, with_backend=with_backend)
+        made = _netns_or_loopback(stack, "netns" if rfs else choice, with_backend=with_backend)
+        if rfs and isinstance(made, netns.Netns):
+            flow_steering.switch_on(stack, made)
+        yield made
 
 
 def _netns_or_loopback(stack: ExitStack, choice: Choice, *, with_backend: bool) -> Testbed:

@@ -47,13 +47,20 @@ class Steer(msgspec.Struct, tag=True):
     cpus: tuple[int, ...]
 
 
+class SteerFlows(msgspec.Struct, tag=True):
+    """Let the queue on which a device receives remember the CPUs of so many connections."""
+
+    device: str
+    entries: int
+
+
 class SetUp(msgspec.Struct, tag=True):
     """Bring up the devices of the host, and give it this address; tell why it cannot be steered, if so."""
 
     address: str
 
 
-Request = OpenSocket | ReadSysctl | WriteSysctl | Steer | SetUp
+Request = OpenSocket | ReadSysctl | WriteSysctl | Steer | SteerFlows | SetUp
 
 
 class Answer(msgspec.Struct):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from harness.testbed import namespaces, steering, sysctl
-from harness.testbed.door import DEVICE, OpenSocket, ReadSysctl, Request, SetUp, Steer, WriteSysctl
+from harness.testbed.door import DEVICE, OpenSocket, ReadSysctl, Request, SetUp, Steer, SteerFlows, WriteSysctl
 
 PREFIX_LENGTH = 24
 _QUIET = {"net.ipv6.conf.default.addr_gen_mode": "1"}
@@ -39,12 +39,18 @@ class Holder:
             case WriteSysctl(name, value):
                 sysctl.path(name).write_text(value)
             case Steer(device, cpus):
-                if self._no_steering:
-                    raise OSError(errno.EPERM, self._no_steering)
+                self._check_steerable()
                 steering.steer(device, cpus)
+            case SteerFlows(device, entries):
+                self._check_steerable()
+                steering.steer_flows(device, entries)
             case SetUp(address):
                 return self._set_up(address), []
         return "", []
+
+    def _check_steerable(self) -> None:
+        if self._no_steering:
+            raise OSError(errno.EPERM, self._no_steering)
 
     def _set_up(self, address: str) -> str:
         """Bring the host up, and tell why it cannot be steered; an empty text when it can."""

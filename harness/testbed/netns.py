@@ -22,7 +22,7 @@ from harness import ports, processes
 from harness.errors import BadInput
 from harness.schema import PlannedCell, TestbedName
 from harness.testbed import door
-from harness.testbed.door import DEVICE, Built, Door, ReadSysctl, Steer, WriteSysctl
+from harness.testbed.door import DEVICE, Built, Door, ReadSysctl, Steer, SteerFlows, WriteSysctl
 
 ADDRESSES = {"client": "10.0.0.1", "server": "10.0.0.2", "backend": "10.0.0.3"}
 END_TIMEOUT_S = 2.0
@@ -76,6 +76,10 @@ class NamespaceHost:
     def steer(self, cpus: tuple[int, ...]) -> None:
         """Receive on these CPUs. Raises OSError."""
         self._door.ask(Steer(DEVICE, cpus))
+
+    def steer_flows(self, entries: int) -> None:
+        """Remember the CPUs of so many connections (``flow_steering.py``). Raises OSError."""
+        self._door.ask(SteerFlows(DEVICE, entries))
 
     def _free_port(self) -> int:
         for _ in _SERVER_PORTS:

@@ -3,6 +3,9 @@
 A packet that goes through a veth pair is received in the sender's context, as on loopback, unless ``rps_cpus`` of the
 receiving device names other CPUs (the kernel's Documentation/networking/scaling.rst). A device of a pair that was made
 here has one receive queue.
+
+Which of several CPUs gets a connection is drawn by the socket that sends: its packets, from the SYN on, carry a hash of
+its own (``sk_txhash``, include/net/sock.h). They keep it on their way through the switch, which so takes the same CPU.
 """
 
 from collections.abc import Iterable
@@ -17,6 +20,11 @@ def steer(device: str, cpus: Iterable[int]) -> None:
     The device is one that /sys shows in this process's mount namespace.
     """
     _path(device).write_text(mask(cpus))
+
+
+def steer_flows(device: str, entries: int) -> None:
+    """Let the queue of the device remember the CPUs of so many connections, a power of two. Raises OSError."""
+    _path(device, "rps_flow_cnt").write_text(f"{entries}")
 
 
 def check(device: str) -> None:
@@ -39,5 +47,5 @@ def mask(cpus: Iterable[int]) -> str:
     return ",".join([f"{first:x}", *(f"{word:08x}" for word in rest)])
 
 
-def _path(device: str) -> Path:
-    return Path(f"/sys/class/net/{device}/queues/rx-0/rps_cpus")
+def _path(device: str, name: str = "rps_cpus") -> Path:
+    return Path(f"/sys/class/net/{device}/queues/rx-0/{name}")
