@@ -141,6 +141,7 @@ def _contestant(server: Server, name: str, workers: int) -> Contestant:
     server.wait_ready(START_TIMEOUT_S)
     if workers > 1:  # one may answer before the others are there, whose CPU time and memory count as well
         server.wait_forked(workers)
+        server.check_preloaded()
     target, reply = ports.split(server.listen[0]), server.sample_reply()
     accepted = AcceptedConnections(server.stderr_path, workers)
     return Contestant(name, target, reply, server.process_pids(), server, accepted)

@@ -20,17 +20,18 @@ from harness.analysis.stats import FEWEST_ROUNDS
 from harness.cost import command as costs
 from harness.errors import BadInput
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
-from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage
+from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage, Preload
 from harness.peers import PEERS
 from harness.registry import find
 from harness.report import figures
 from harness.report import torture as torture_report
 from harness.report.figures import show
-from harness.schema import WORKLOADS, Client, Workload
+from harness.schema import WORKLOADS, Client, Library, Workload
 from harness.servers import ServerFailed
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.torture import command as tortures
+from harness.variants import LISTEN_MODES, Axes, ListenMode
 
 MAX_TURNS = 1000
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
@@ -85,10 +86,33 @@ def _implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
     impls = click.option(
         "--impls", default="all", show_default=True, metavar="NAMES",
-        help="Folders of impls/, with commas between them, NAME+lean for one with --lean; 'all', or 'none'; also "
-        f"{' and '.join(PEERS)}, where installed.",
+        help="Folders of impls/, with commas between them, NAME+percpu+lean for one with --listen percpu --lean; "
+        f"'all', or 'none'; also {' and '.join(PEERS)}, where installed.",
     )  # fmt: skip
     return impls(_external(function))
+
+
+def _variants(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that run each implementation in several variants; they become one argument."""
+
+    @functools.wraps(function)
+    def with_axes(
+        *args: Any, listen: Sequence[ListenMode] | None, lean: bool, preloads: Sequence[Library], **others: Any
+    ) -> int:
+        return function(*args, axes=Axes(listen or (), preloads, lean), **others)
+
+    options = [
+        click.option("--listen", type=Names(LISTEN_MODES), metavar="MODES",
+                     help=f"Run each in these listen modes, of {', '.join(LISTEN_MODES)}, as NAME+percpu; "
+                     f"{' and '.join(PEERS)} have none, and run once.  [default: as named]"),
+        click.option("--lean", is_flag=True, help="Run each with --lean, too, as NAME+lean beside the one without."),
+        click.option("--preload", "preloads", type=Preload(), multiple=True, metavar="[LIBRARY=]PATH",
+                     help="Run each with this shared library in LD_PRELOAD, too, as NAME+LIBRARY; may repeat."),
+    ]  # fmt: skip
+    decorated: Callable[..., int] = with_axes
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
 
 
 def _placement(function: Callable[..., int]) -> Callable[..., int]:
@@ -125,18 +149,22 @@ _rfs = click.option(
 
 @cli.command()
 @_implementations
+@_variants
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
-def conform(impls: str, externals: Sequence[str], cases: Sequence[str]) -> int:
+def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[str]) -> int:
     """Check each obligation of CONTRACT.md on running servers; status 1 when one is broken."""
     hosts.clear_away(PROGRESS)
     with leftovers.temporary_folder("conform") as directory:
-        kept = conformance.conform(find(impls, externals), cases, directory, OUTPUT, PROGRESS)
+        kept = conformance.conform(find(impls, externals, axes=axes), cases, directory, OUTPUT, PROGRESS)
     return 0 if kept else EXIT_FAILED
 
 
 @cli.command()
 @_implementations
-@click.option("--reference", metavar="NAME", help="What ratios are taken to.  [default: epoll_raw]")
+@_variants
+@click.option(
+    "--reference", metavar="NAME", help="What ratios are taken to.  [default: epoll_raw, or its first variant]"
+)
 @click.option(
     "--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
     help="short: a connection per request; keepalive; proxy: short through a relay to a backend.",
@@ -172,6 +200,7 @@ def compare(
     context: click.Context,
     impls: str,
     externals: Sequence[str],
+    axes: Axes,
     reference: str | None,
     workloads: Sequence[Workload],
     workers: Sequence[int],
@@ -203,7 +232,7 @@ def compare(
     if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
         raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s, 2s or more")
     request = comparison.Request(
-        implementations=find(impls, externals),
+        implementations=find(impls, externals, axes=axes),
         reference=reference,
         cells=plan.expand(workloads, workers, concurrency, rates or (None,), idle),
         budget_s=budget or default_budget_s,
@@ -346,6 +375,7 @@ def crosscheck(
 
 @cli.command()
 @_implementations
+@_variants
 @click.option("--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
               help="As with compare.")  # fmt: skip
 @_placement
@@ -353,6 +383,7 @@ def crosscheck(
 def cost(
     impls: str,
     externals: Sequence[str],
+    axes: Axes,
     workloads: Sequence[Workload],
     testbed: Choice,
     cpus: Cpus,
@@ -365,7 +396,7 @@ def cost(
     installed.
     """
     request = costs.Request(
-        implementations=find(impls, externals),
+        implementations=find(impls, externals, axes=axes),
         workloads=workloads,
         testbed=testbed,
         cpus=cpus,

@@ -1,7 +1,6 @@
 """The compare command: plan, conformance, measurement, report, in this order."""
 
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Literal
 import msgspec
 from rich.console import Console
 
-from harness import environment, hosts, open_files, plan, processes, results, resumption
+from harness import environment, hosts, open_files, plan, results, resumption, versions
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
@@ -32,8 +31,6 @@ from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
 from harness.testbed import Choice, Testbed
 from harness.testbed.placement import Cpus
-
-VERSION_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,7 @@ def resume(path: Path, json_file: Path | None, output: Console, progress: Consol
         now = environment.describe(testbed.server.sysctl)
         resumption.check_machine(stored.environment, now, path)
         resumption.check_testbed(stored.plan, testbed.notes, path)
-        resumption.check_versions(stored.plan, path, {one.name: _version(one) for one in implementations})
+        resumption.check_versions(stored.plan, path, {one.name: versions.ask(one) for one in implementations})
         figures.show(output, plan_report.render(stored.plan))
         for note in stored.notes:
             figures.show(output, note)
@@ -207,9 +204,10 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
             PlannedImplementation(
                 name=one.name,
                 argv=one.argv,
-                version=_version(one),
+                version=versions.ask(one),
                 workloads=one.workloads,
                 obligations=one.obligations,
+                preload=one.variant.preload,
             )
             for one in request.implementations
         ],
@@ -225,18 +223,6 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
         blocks=request.blocks,
         precision=request.precision,
     )
-
-
-def _version(implementation: Implementation) -> str:
-    """Return the first line of what ``--version`` prints; an empty text when it prints none."""
-    command = [*implementation.argv, "--version"]
-    try:
-        printed = processes.output(command, implementation.cwd, VERSION_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise BadInput(
-            f"{implementation.name}: '{shlex.join(command)}' does not end; it should print one line"
-        ) from None
-    return next(iter(printed.strip().splitlines()), "")
 
 
 def _check_writable(file: Path | None) -> None:
@@ -267,12 +253,12 @@ def _expect_unchanged(
     planned: Plan, implementations: Sequence[Implementation], verdicts: Mapping[str, Sequence[Verdict]]
 ) -> None:
     """See that who seems to have broken the contract is still the program that the plan names. Raises BadInput."""
-    versions = {one.name: one.version for one in planned.implementations}
+    before = {one.name: one.version for one in planned.implementations}
     for one in implementations:
         failed = any(verdict.outcome == "failed" for verdict in verdicts[one.name])
-        if failed and (now := _version(one)) != versions[one.name]:
+        if failed and (now := versions.ask(one)) != before[one.name]:
             raise BadInput(
-                f"{one.name}: has changed while it was checked: --version said {versions[one.name]!r} and says {now!r}"
+                f"{one.name}: has changed while it was checked: --version said {before[one.name]!r} and says {now!r}"
             )
 
 

@@ -1,9 +1,10 @@
 """Becomes a command that does not outlive the harness.
 
-``python -I -S launch.py PARENT NAMESPACE CPUS CAPABILITY COMMAND…``
+``python -I -S launch.py PARENT NAMESPACE CPUS CAPABILITY LIBRARY COMMAND…``
 
 PARENT is the process id of the harness. NAMESPACE is a process whose network namespace the command is to be in, CPUS
-(as in ``0,2``) are those it may use, CAPABILITY is one that it shall not have, by number; ``-`` leaves each as it is.
+(as in ``0,2``) are those it may use, CAPABILITY is one that it shall not have, by number, LIBRARY is to be in its
+LD_PRELOAD; ``-`` leaves each as it is.
 
 The kernel can end a process together with its parent (PR_SET_PDEATHSIG), also when the parent is killed with -9
 and has no chance to clean up. Three things about it are strange, and all are taken care of:
@@ -34,7 +35,7 @@ CANNOT_START = 127
 """The status a shell gives, too, when a command cannot be run."""
 
 
-def main(parent: str, namespace: str, cpus: str, capability: str, *command: str) -> NoReturn:
+def main(parent: str, namespace: str, cpus: str, capability: str, library: str, *command: str) -> NoReturn:
     """Bind this process to its parent and to its limits, then become the command."""
     if namespace != "-":
         _enter(namespace)
@@ -43,6 +44,8 @@ def main(parent: str, namespace: str, cpus: str, capability: str, *command: str)
         os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
     if capability != "-":
         _give_up(int(capability))
+    if library != "-":
+        _preload(library)
     os.environ[PART] = str(os.getpid())
     try:
         os.execvp(command[0], command)  # noqa: S606  the command that the user named
@@ -76,6 +79,12 @@ def _give_up(capability: int) -> None:
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER, capability)
     if os.geteuid() == 0:
         prctl(_PR_CAPBSET_DROP, capability)
+
+
+def _preload(library: str) -> None:
+    """Add a library to those that are loaded before all others into what is executed next (ld.so(8))."""
+    others = os.environ.get("LD_PRELOAD")
+    os.environ["LD_PRELOAD"] = f"{others}:{library}" if others else library
 
 
 def prctl(option: int, *arguments: int) -> None:

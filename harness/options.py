@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from harness import preload
+from harness.errors import BadInput
+from harness.schema import Library
 from harness.testbed import cpus
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
@@ -124,6 +127,19 @@ class CpuList(click.ParamType[tuple[int, ...]]):
             return cpus.parse(str(value))
         except ValueError as error:
             self.fail(f"{value!r} names no CPUs: {error}; write them as in 0-3 or 0,2-5", param, ctx)
+
+
+class Preload(click.ParamType[Library]):
+    """A shared library to start servers with: ``NAME=PATH``, or ``PATH``."""
+
+    name = "library"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Library:
+        """Find the library."""
+        try:
+            return preload.describe(str(value))
+        except BadInput as error:
+            self.fail(str(error), param, ctx)
 
 
 class FileName(click.ParamType[Path]):

@@ -40,7 +40,7 @@ def read(path: Path, most_bytes: int) -> bytes:
     :raises BadInput: when it cannot be read, is no plain file, or is larger than ``most_bytes``
     :raises FileNotFoundError: when there is none
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise BadInput(f"{path}: is larger than {most_bytes // _MIB} MiB, which no file of a run is")
@@ -53,7 +53,7 @@ def lines(path: Path, longest_bytes: int) -> Iterator[Line]:
     :raises BadInput: when it cannot be read, is no plain file, or has a line of more than ``longest_bytes``
     :raises FileNotFoundError: when there is none
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         number = 0
         while line := file.readline(longest_bytes + 1):
             number += 1
@@ -63,7 +63,8 @@ def lines(path: Path, longest_bytes: int) -> Iterator[Line]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a plain file for reading. Raises as ``read`` does."""
     try:
         # Without O_NONBLOCK the open of a FIFO waits for a writer (fifo(7)); a plain file does not care.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

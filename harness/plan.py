@@ -110,12 +110,13 @@ def with_takers(cells: Sequence[Cell], implementations: Sequence[Implementation]
 
 
 def choose_reference(names: Sequence[str], asked_for: str | None) -> str:
-    """Choose what ratios are taken to: epoll_raw, or the first named where that does not take part.
+    """Choose what ratios are taken to: epoll_raw, or the first variant of it, or the first named where it has no part.
 
     Raises BadInput when the one asked for does not take part.
     """
     if asked_for is None:
-        return REFERENCE if REFERENCE in names else names[0]
+        variants = [name for name in names if name.partition("+")[0] == REFERENCE]
+        return REFERENCE if REFERENCE in names else next(iter(variants), names[0])
     if asked_for not in names:
         raise BadInput(f"--reference {asked_for}: does not take part; name one of {', '.join(names)}")
     return asked_for

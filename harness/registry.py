@@ -12,7 +12,7 @@ from harness import variants
 from harness.errors import BadInput
 from harness.peers import PEERS, Peer
 from harness.schema import WORKLOADS, Workload
-from harness.variants import Variant
+from harness.variants import DEFAULT, PLAIN, Axes, Variant
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``harness`` and ``impls``."""
@@ -34,6 +34,8 @@ class Implementation:
     """Those it takes part in."""
     obligations: tuple[str, ...] | None = None
     """Ids of what the contract asks of it; None stands for all."""
+    variant: Variant = PLAIN
+    """What name and argv have it in already."""
 
 
 def own() -> list[Implementation]:
@@ -49,15 +51,19 @@ def peer(name: str) -> Implementation:
     return Implementation(name, argv, ROOT, external=False, workloads=one.workloads, obligations=one.obligations)
 
 
-def find(names: str, externals: Sequence[str] = (), option: str = "--impls") -> list[Implementation]:
-    """Find implementations by name, in the order given.
+def find(
+    names: str, externals: Sequence[str] = (), option: str = "--impls", axes: Axes | None = None
+) -> list[Implementation]:
+    """Find implementations by name, in the order given, each in all variants of ``axes``, side by side.
 
     ``names`` is ``all``, which are our own, ``none``, or names of our own and of peers, with commas between them;
     ``NAME+percpu+lean`` (and ``all+lean``) is a variant (``variants.py``). An external is ``NAME=COMMAND``.
-    Raises BadInput for an unknown name, a peer that is not installed, an external that cannot be run, a name that comes
-    twice, and none at all; ``option`` is where the user gave the names.
+    Raises BadInput for an unknown name, a peer that is not installed or has no such variant, an external that cannot be
+    run, a name that comes twice, a variant that is an axis too, and none at all; ``option`` is where the user gave the
+    names.
     """
-    found = [*_find_named(names, option), *(_external(text) for text in externals)]
+    axes = axes or Axes()
+    found = [*_find_named(names, option, axes), *(one for text in externals for one in _external(text, axes))]
     if not found:
         raise BadInput(f"{option} {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
     seen: set[str] = set()
@@ -68,7 +74,7 @@ def find(names: str, externals: Sequence[str] = (), option: str = "--impls") -> 
     return found
 
 
-def _find_named(names: str, option: str) -> list[Implementation]:
+def _find_named(names: str, option: str, axes: Axes) -> list[Implementation]:
     known = {implementation.name: implementation for implementation in own()}
     if names == "none":
         return []
@@ -81,15 +87,20 @@ def _find_named(names: str, option: str) -> list[Implementation]:
         if name not in {*known, *PEERS, "all"}:
             there_are = ", ".join([*known, *PEERS])
             raise BadInput(
-                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME+lean too, 'all' (without "
+                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME+percpu+lean too, 'all' (without "
                 f"{' and '.join(PEERS)}) and 'none'"
             )
         if name in PEERS:
             PEERS[name].find()
             chosen = [peer(name)]
+            if variant.listen_mode != DEFAULT:
+                raise BadInput(
+                    f"{option} {wanted.strip()}: {name} has no listen modes; leave +{variant.listen_mode} out"
+                )
         else:
             chosen = list(known.values()) if name == "all" else [known[name]]
-        found += [vary(one, variant) for one in chosen]
+        variants_of_it = list(axes.variants(f"{option} {wanted.strip()}", variant, has_listen_modes=name not in PEERS))
+        found += [vary(one, each) for one in chosen for each in variants_of_it]
     return found
 
 
@@ -100,10 +111,10 @@ def is_name(text: str) -> bool:
 
 def vary(plain: Implementation, variant: Variant) -> Implementation:
     """Return a variant of an implementation."""
-    return replace(plain, name=plain.name + variant.suffix, argv=(*plain.argv, *variant.flags))
+    return replace(plain, name=plain.name + variant.suffix, argv=(*plain.argv, *variant.flags), variant=variant)
 
 
-def _external(text: str) -> Implementation:
+def _external(text: str, axes: Axes) -> list[Implementation]:
     name, equals, command = text.partition("=")
     if not equals or not is_name(name):
         raise BadInput(
@@ -117,4 +128,5 @@ def _external(text: str) -> Implementation:
         raise BadInput(f"--external {text!r}: the command is empty; give NAME='COMMAND'")
     if shutil.which(argv[0]) is None:
         raise BadInput(f"--external {text!r}: no program {argv[0]!r} that can be run; give its path")
-    return Implementation(name, tuple(argv), None, external=True)
+    plain = Implementation(name, tuple(argv), None, external=True)
+    return [vary(plain, variant) for variant in axes.variants(name, PLAIN)]

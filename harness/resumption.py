@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import preload, variants
 from harness.environment_schema import Environment
 from harness.errors import BadInput
 from harness.peers import PEERS
-from harness.registry import ROOT, Implementation, find, is_name, own
-from harness.schema import SCHEMA, Plan
+from harness.registry import ROOT, Implementation, find, is_name, own, vary
+from harness.schema import SCHEMA, Plan, PlannedImplementation
+from harness.variants import Variant
 
 _NEW = "begin a new run"
 
@@ -25,22 +27,30 @@ def implementations(plan: Plan, run: Path) -> list[Implementation]:
     known = {*PEERS, *(one.name for one in own())}
     found = []
     for planned in plan.implementations:
-        name = planned.name.partition("+")[0]
-        if not is_name(name):
-            raise BadInput(
-                f"--resume {run}: {planned.name!r} in its plan is no name that harness compare takes; {_NEW}"
-            )
+        name, variant = _split(planned, run)
         if planned.argv[1:3] not in {("-m", f"impls.{name}"), ("-m", f"harness.peers.{name}")}:
             if shutil.which(planned.argv[0]) is None:
                 raise BadInput(
                     f"--resume {run}: no program {planned.argv[0]!r} that can be run here, for {planned.name}"
                 )
-            found.append(Implementation(planned.name, planned.argv, None, external=True))
+            found.append(Implementation(planned.name, planned.argv, None, external=True, variant=variant))
         elif name in known:
-            found += find(planned.name)
+            found += [vary(one, variant) for one in find(name)]
         else:
             raise BadInput(f"--resume {run}: there is no {planned.argv[2]} in {ROOT} any more; {_NEW}")
+        if variant.preload is not None and not preload.is_unchanged(variant.preload):
+            raise BadInput(f"--resume {run}: {variant.preload.path} is not what {planned.name} was run with; {_NEW}")
     return found
+
+
+def _split(planned: PlannedImplementation, run: Path) -> tuple[str, Variant]:
+    try:
+        name, variant = variants.split(planned.name, planned.preload)
+    except BadInput:
+        name, variant = "", variants.PLAIN
+    if not is_name(name) or variant.preload != planned.preload:
+        raise BadInput(f"--resume {run}: {planned.name!r} in its plan is no name that harness compare takes; {_NEW}")
+    return name, variant
 
 
 def check_machine(then: Environment, now: Environment, run: Path) -> None:

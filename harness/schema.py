@@ -133,6 +133,18 @@ class PlannedCell(Cell, frozen=True, kw_only=True):
         return frozenset().union(*({*one} & {*other} for one, other in combinations(self.roles.values(), 2)))
 
 
+class Library(msgspec.Struct, frozen=True, kw_only=True):
+    """A shared library that a server is started with in LD_PRELOAD."""
+
+    name: str
+    """What follows the implementation's name, behind a ``+``."""
+    path: Annotated[str, Meta(min_length=1)]
+    """Absolute, without symbolic links."""
+    size_bytes: Count
+    sha256: str
+    """Of what the file held when the run began, in hexadecimal digits."""
+
+
 class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation of a run, and whether it kept the contract."""
 
@@ -147,6 +159,8 @@ class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
     """Those it takes part in."""
     obligations: tuple[str, ...] | None = None
     """Ids of the obligations that it was checked for, as with a peer; null: all."""
+    preload: Library | None = None
+    """What it is started with in LD_PRELOAD, as ``--preload`` asks for."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

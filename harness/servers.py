@@ -17,7 +17,7 @@ from typing import Self
 
 import psutil
 
-from harness import lineage, output_bound, ports, processes
+from harness import lineage, output_bound, ports, preload, processes
 from harness.registry import Implementation
 from harness.testbed.host import Host
 
@@ -79,6 +79,7 @@ class Server:
         self.log_path, self.stdout_path, self.stderr_path = (base.with_name(name + end) for end in _ENDINGS)
         own_flags = [*(["-a", *listen] if listen else []), "-o", str(self.log_path)]
         self.command = (*implementation.argv, *own_flags, *flags)
+        self._library = implementation.variant.preload
         self._host = host
         self._cpus = cpus
         self._without_capability = without_capability
@@ -106,6 +107,7 @@ class Server:
                 cpus=self._cpus,
                 without_capability=self._without_capability,
                 namespace_pid=self._host.holder_pid if self._host else None,
+                preload=self._library.path if self._library else None,
             )
         output_bound.watch(self)
 
@@ -196,6 +198,7 @@ class Server:
         if not reached:
             missing = " ".join(sorted(wanted - _listened_on(self.pid, wanted)))
             raise self._failed(f"does not listen on {missing} after {timeout_s:g} s")
+        self.check_preloaded()
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until a request to each address gets a whole ``200`` reply.
@@ -221,6 +224,25 @@ class Server:
             raise self._failed("ended before it answered")
         if not reached:
             raise self._failed(f"gives no correct reply after {timeout_s:g} s: {problem}")
+        self.check_preloaded()
+
+    def check_preloaded(self) -> None:
+        """See that all its processes have the library that it was started with, if any. Raises ServerFailed.
+
+        The loader leaves out what it cannot load, a program without a dynamic loader has none, and one that executes
+        another may have emptied its environment.
+        """
+        if self._library is None:
+            return
+        for pid in self.process_pids():
+            try:
+                mapped = preload.is_mapped(self._library, pid)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
+            except OSError as error:
+                raise self._failed(f"has process {pid}, of which nobody can see what it loads: {error}") from error
+            if not mapped and pid in self.process_pids():
+                raise self._failed(f"runs without {self._library.path}, which it was to load (process {pid})")
 
     def wait_forked(self, workers: int) -> None:
         """Wait for the workers of a server that listens. One that has none waits for connections by now: it sleeps."""

@@ -1,13 +1,15 @@
-"""Variants of an implementation: what follows its name in tables and files, and the flags it is then started with.
+"""Variants of an implementation: what follows its name in tables and files, and what it is then started with.
 
-``epoll_raw+percpu+lean`` is epoll_raw with ``--listen percpu --lean``.
+``epoll_raw+percpu+fastsocket+lean`` is epoll_raw with ``--listen percpu --lean``, and with the library in LD_PRELOAD
+that ``--preload`` calls fastsocket.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from harness.errors import BadInput
+from harness.schema import Library
 
 ListenMode = Literal["shared", "exclusive", "reuseport", "percpu"]
 """The values of ``--listen`` in CONTRACT.md."""
@@ -17,6 +19,8 @@ DEFAULT: Final = LISTEN_MODES[0]
 _LEAN = "lean"
 PARTS: Final = (*LISTEN_MODES[1:], _LEAN)
 """What may follow a name, each behind a ``+``, in this order."""
+RESERVED: Final = frozenset({*LISTEN_MODES, _LEAN})
+"""What no library may be called, as it would be taken for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,15 @@ class Variant:
     """What an implementation is started with beside what a cell asks for."""
 
     listen_mode: ListenMode = DEFAULT
+    preload: Library | None = None
     lean: bool = False
 
     @property
     def suffix(self) -> str:
         """What follows the name; an empty text for the plain one."""
-        parts = [*([] if self.listen_mode == DEFAULT else [self.listen_mode]), *([_LEAN] if self.lean else [])]
-        return "".join(f"+{part}" for part in parts)
+        mode = [] if self.listen_mode == DEFAULT else [self.listen_mode]
+        library = [] if self.preload is None else [self.preload.name]
+        return "".join(f"+{part}" for part in (*mode, *library, *([_LEAN] if self.lean else [])))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -39,10 +45,53 @@ class Variant:
         return (*listen, *(("--lean",) if self.lean else ()))
 
 
-def split(name: str) -> tuple[str, Variant]:
-    """Divide ``epoll_raw+percpu`` into the implementation's name and the variant. Raises BadInput."""
+PLAIN: Final = Variant()
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The variants in which each implementation is to run; by default as it is named."""
+
+    listen_modes: Sequence[ListenMode] = ()
+    """None: as named."""
+    preloads: Sequence[Library] = ()
+    """Each makes one more of every variant that there is without."""
+    lean: bool = False
+    """Whether there is one more of each with ``--lean``."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for two libraries of one name."""
+        names = [library.name for library in self.preloads]
+        for name in names:
+            if names.count(name) > 1:
+                raise BadInput(
+                    f"--preload {name}: the name is given twice; give NAME=PATH with one of its own for each"
+                )
+
+    def variants(self, name: str, named: Variant, *, has_listen_modes: bool = True) -> Iterator[Variant]:
+        """Yield those of an implementation that was named as ``named``; ``name`` is what the user wrote.
+
+        Raises BadInput when what an option is about is in the name already.
+        """
+        if named.listen_mode != DEFAULT and self.listen_modes:
+            raise BadInput(f"{name}: --listen says in which modes all run; leave +{named.listen_mode} out")
+        if named.lean and self.lean:
+            raise BadInput(f"{name}: --lean adds the lean one to each; leave +{_LEAN} out")
+        modes = self.listen_modes if has_listen_modes and self.listen_modes else (named.listen_mode,)
+        for mode in modes:
+            for library in (None, *self.preloads):
+                for lean in (False, True) if self.lean else (named.lean,):
+                    yield Variant(mode, library, lean)
+
+
+def split(name: str, preload: Library | None = None) -> tuple[str, Variant]:
+    """Divide ``epoll_raw+percpu`` into the implementation's name and the variant; ``preload`` may be part of it.
+
+    Raises BadInput.
+    """
     plain, *parts = name.split("+")
-    variant = Variant(_listen_mode(parts), _LEAN in parts)
+    library = preload if preload is not None and preload.name in parts else None
+    variant = Variant(_listen_mode(parts), library, _LEAN in parts)
     if plain + variant.suffix != name:
         raise BadInput(f"{name!r}: what may follow a name is {', '.join(f'+{part}' for part in PARTS)}, in this order")
     return plain, variant

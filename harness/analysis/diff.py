@@ -12,7 +12,7 @@ from harness.analysis.environment import differences
 from harness.analysis.verdicts import SERVER_BOUND
 from harness.environment_schema import Environment
 from harness.errors import BadInput
-from harness.schema import CellSummary, Estimate, Plan, PlannedCell, Summary
+from harness.schema import CellSummary, Estimate, Library, Plan, PlannedCell, Summary
 
 Outcome = Literal["better", "worse", "no change shown", "unknown"]
 """By the figure that decides; ``unknown`` where neither figure is known in both runs."""
@@ -193,6 +193,11 @@ def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
     for impl in old.implementations:
         if impl.argv[1:] != commands.get(impl.name, impl.argv[1:]):
             yield f"command of {impl.name}: {shlex.join(impl.argv[1:])} then, {shlex.join(commands[impl.name])} now"
+    libraries = {impl.name: impl.preload for impl in new.implementations}
+    for impl in old.implementations:
+        before, after = impl.preload, libraries.get(impl.name)
+        if before and after and before.sha256 != after.sha256:
+            yield f"LD_PRELOAD of {impl.name}: {_library(before)} then, {_library(after)} now"
     versions = {impl.name: impl.version for impl in new.implementations}
     for impl in old.implementations:
         if impl.name in versions and versions[impl.name] != impl.version:
@@ -202,6 +207,10 @@ def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
         then, now = _places(cell), _places(placed.get(cell.key, cell))
         if then != now:
             yield f"CPUs of {cell.key}: {then} then, {now} now"
+
+
+def _library(library: Library) -> str:
+    return f"{library.path} with SHA-256 {library.sha256}"
 
 
 def _places(cell: PlannedCell) -> str:

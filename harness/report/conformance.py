@@ -13,6 +13,7 @@ from rich.status import Status
 from harness.conformance.verdict import Outcome, Verdict, together
 from harness.report import figures
 
+_NAME_WIDTH = len("+reuseport")
 _MARKS: Final[dict[Outcome, str]] = {
     "passed": "ok",
     "failed": "FAILED",
@@ -84,7 +85,7 @@ def render(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
     outcomes = {name: {verdict.id: verdict.outcome for verdict in column} for name, column in verdicts.items()}
     first = next(iter(verdicts.values()))
     rows = [[one.id, *(_MARKS[column[one.id]] for column in outcomes.values()), one.title] for one in first]
-    parts = [figures.table(rows, ["obligation", *outcomes, ""])]
+    parts = [figures.table(rows, ["obligation", *(figures.name(name, _NAME_WIDTH) for name in outcomes), ""])]
     for outcome, heading in (("failed", "Broken"), ("skipped", "Not checked, as this machine lacks something")):
         messages = [
             f"  {name}  {message}"

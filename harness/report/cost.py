@@ -8,6 +8,7 @@ from harness.report.figures import NONE, WIDTH
 from harness.schema import Workload
 
 _DECIMALS = 3
+_NAME_WIDTH = len("epoll_raw+lean")
 _LARGE = 1000
 """Instructions, which have no decimals that say something."""
 _VARIES = "~"
@@ -30,7 +31,8 @@ def render(workload: Workload, costs: Sequence[Cost]) -> str:
     if workload == "proxy":
         rows.append(["at the backend", *(_segments(cost.alone, "backend ") for cost in costs)])
     rows.append(["instructions", *(_cell(cost, lambda taken: taken.instructions) for cost in costs)])
-    table = figures.table(rows, ["", *(cost.impl for cost in costs)], ["left", *["right"] * len(costs)])
+    names = (figures.name(cost.impl, _NAME_WIDTH) for cost in costs)
+    table = figures.table(rows, ["", *names], ["left", *["right"] * len(costs)])
     remarks = [figures.wrap(remark, WIDTH, "  ", "    ") for cost in costs for remark in _remarks(cost)]
     return "\n".join([_title(workload, costs), "", table, *(["", *remarks] if remarks else [])]) + "\n"
 

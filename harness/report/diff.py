@@ -1,6 +1,5 @@
 """Two runs side by side: a table of changes, what the runs differ in, and one sentence."""
 
-import textwrap
 from collections.abc import Sequence
 
 from harness.analysis.diff import Change, Diff
@@ -40,7 +39,7 @@ def _table(diff: Diff, cell: str) -> str:
 def _row(change: Change) -> list[str]:
     verdicts = dict.fromkeys((change.old_verdict, change.new_verdict))
     return [
-        "\n".join(textwrap.wrap(figures.printable(change.impl), _NAME_WIDTH)),
+        figures.name(change.impl, _NAME_WIDTH),
         _change(change.throughput, in_brackets=change.decides != "throughput"),
         _change(change.cpu, in_brackets=False),
         "\n".join(verdicts),

@@ -1,5 +1,6 @@
 """Numbers, names, paragraphs and tables as people read them."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -90,6 +91,17 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
 def table(rows: Sequence[Sequence[object]], headers: Sequence[str], alignment: Sequence[str] | None = None) -> str:
     """Return a table of texts, shown as they are; ``alignment`` is ``left`` or ``right`` for each column."""
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=alignment, headersalign=alignment)
+
+
+def name(text: str, width: int) -> str:
+    """Return an implementation's name in lines of ``width``, broken before a ``+`` where that will do."""
+    lines = [""]
+    for part in re.split(r"(?=\+)", printable(text)):
+        if len(lines[-1] + part) <= width:
+            lines[-1] += part
+        else:
+            lines += textwrap.wrap(part, width)
+    return "\n".join(line for line in lines if line)
 
 
 def show(console: Console, text: str) -> None:

@@ -5,12 +5,14 @@ import textwrap
 
 from harness.report import figures
 from harness.report.figures import WIDTH
-from harness.schema import Plan
+from harness.schema import Library, Plan
 
 _CPU_HEADERS = (
     "workload", "workers", "connections", "idle ones", "requests/s", "server on CPU", "client on CPU", "backend on CPU"
 )  # fmt: skip
 _CPU_ALIGNMENT = ("left", *["right"] * 4, *["left"] * 3)
+
+_SHOWN_DIGITS = 12
 
 
 def render(plan: Plan) -> str:
@@ -26,7 +28,7 @@ def render(plan: Plan) -> str:
     ]
     parts = [
         "Plan",
-        "\n".join([*_contestants(plan), *_limited(plan)]),
+        "\n".join([*_contestants(plan), *_preloaded(plan), *_limited(plan)]),
         textwrap.indent(figures.table(cells, _CPU_HEADERS, _CPU_ALIGNMENT), "  "),
         figures.wrap(figures.printable(_testbed(plan)), WIDTH, "  "),
         figures.wrap(_amount(plan), WIDTH, "  "),
@@ -45,6 +47,22 @@ def _contestants(plan: Plan) -> list[str]:
         )
         for name, impl in zip(names, plan.implementations, strict=True)
     ]
+
+
+def _preloaded(plan: Plan) -> list[str]:
+    """Say who is started with a library, each library once."""
+    with_library: dict[Library, list[str]] = {}
+    for impl in plan.implementations:
+        if impl.preload is not None:
+            with_library.setdefault(impl.preload, []).append(figures.printable(impl.name))
+    return [
+        figures.wrap(
+            f"LD_PRELOAD of {figures.listing(names)}: {figures.printable(library.path)} "
+            f"({library.size_bytes:,} bytes, SHA-256 {figures.printable(library.sha256[:_SHOWN_DIGITS])}…).",
+            WIDTH, "  ", "    ",
+        )
+        for library, names in with_library.items()
+    ]  # fmt: skip
 
 
 def _limited(plan: Plan) -> list[str]:

@@ -1,7 +1,6 @@
 """The tables of one cell: how fast, what it costs, and in an open loop when what has come."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -146,7 +145,7 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
 
 
 def _name(entry: CellSummary, mark: str = "") -> str:
-    return mark + f"\n{' ' * len(mark)}".join(textwrap.wrap(figures.printable(entry.impl), _NAME_WIDTH))
+    return mark + figures.name(entry.impl, _NAME_WIDTH).replace("\n", f"\n{' ' * len(mark)}")
 
 
 def _ratio(ratio: Estimate, *, is_reference: bool) -> str:

@@ -1,0 +1,41 @@
+"""What each implementation says it is, and whether it can be started as its variant asks."""
+
+import shlex
+import subprocess
+
+from harness import processes
+from harness.errors import BadInput
+from harness.registry import Implementation
+from harness.variants import PLAIN
+
+TIMEOUT_S = 20.0
+_LONGEST_LINE = 300
+_NOT_PRELOADED = " from LD_PRELOAD cannot be preloaded "
+"""What the dynamic loader says of a library that it leaves out; it goes on with status 0."""
+
+
+def ask(implementation: Implementation) -> str:
+    """Return the first line of what ``--version`` prints; an empty text when it prints none.
+
+    Raises BadInput when that does not end, and for a variant when it fails: its flags or its library are refused.
+    """
+    command = [*implementation.argv, "--version"]
+    library = implementation.variant.preload
+    try:
+        ended = processes.finish(command, implementation.cwd, TIMEOUT_S, library.path if library else None)
+    except subprocess.TimeoutExpired:
+        raise BadInput(
+            f"{implementation.name}: '{shlex.join(command)}' does not end; it should print one line"
+        ) from None
+    refusals = [line for line in ended.errors.splitlines() if _NOT_PRELOADED in line and library is not None]
+    if implementation.variant != PLAIN and (ended.status or refusals):
+        raise BadInput(_refused(implementation, ended, refusals))
+    return next(iter(ended.output.strip().splitlines()), "")
+
+
+def _refused(implementation: Implementation, ended: processes.Finished, refusals: list[str]) -> str:
+    library = implementation.variant.preload
+    with_library = f" with LD_PRELOAD={library.path}" if library else ""
+    said = next(iter([*refusals, *reversed(ended.errors.strip().splitlines())]), "nothing on standard error")
+    how = f"ended by signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
+    return f"{implementation.name}: cannot be started{with_library}: {said[:_LONGEST_LINE]} ({how})"
