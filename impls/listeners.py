@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 from impls import steering
@@ -32,40 +31,44 @@ Listeners = tuple[socket.socket, ...]
 def open_listeners(options: Options) -> tuple[Listeners, ...]:
     """Open non-blocking listening sockets, and say which worker gets which: the same for all, or each its own.
 
-    Raises ValueError with one line that names the address and what would be right.
+    Raises ValueError with one line that names the address or flag and what would be right.
     """
-    by_address: list[Listeners] = []
+    by_address: list[list[socket.socket]] = []
     with ExitStack() as opened:
         for address in options.addresses:
             try:
-                by_address.append(tuple(_open_group(address, options, opened)))
+                by_address.append(_open_for_all(address, options, opened))
             except OSError as error:
                 raise ValueError(f"-a {address}: {_explain(error)}") from None
         opened.pop_all()
     return tuple(zip(*by_address, strict=True))
 
 
-def _open_group(address: Address, options: Options, opened: ExitStack) -> Iterator[socket.socket]:
-    """Yield a listener for each worker, and have ``opened`` close what has been opened. Raises OSError."""
-    first = opened.enter_context(_bind(address))
+def _open_for_all(address: Address, options: Options, opened: ExitStack) -> list[socket.socket]:
+    """Return the listener of each worker on an address, and have ``opened`` close them. Raises OSError, ValueError."""
     workers = len(options.cpus)
+    first = opened.enter_context(_open(address, options))
     if not options.listeners_apart:
-        _listen(first, options)
-        yield from [first] * workers
-        return
-    # Bound without it, the first would not have got a port that anybody listens on, with SO_REUSEPORT or not.
+        return [first] * workers
+    # Not before it listens: else it would join the group of another server of the same user on that port.
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    _listen(first, options)
-    if options.listen_mode == "percpu":
-        steering.attach(first, options.cpus)
-    yield first
-    for _ in range(workers - 1):
-        another = opened.enter_context(_bind(address, reuse_port=True))
-        _listen(another, options)
-        yield another
+    others = [opened.enter_context(_open(address, options, reuse_port=True)) for _ in range(workers - 1)]
+    if others and options.listen_mode == "percpu":
+        _steer(first, options)
+    return [first, *others]
 
 
-def _bind(address: Address, *, reuse_port: bool = False) -> socket.socket:
+def _steer(listener: socket.socket, options: Options) -> None:
+    try:
+        steering.attach(listener, options.cpus)
+    except OSError as error:
+        raise ValueError(
+            f"--listen percpu: the kernel does not take the program that steers connections: {error.strerror}; give "
+            "--listen reuseport"
+        ) from None
+
+
+def _open(address: Address, options: Options, *, reuse_port: bool = False) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,16 +79,13 @@ def _bind(address: Address, *, reuse_port: bool = False) -> socket.socket:
             # Without it [::]:80 would also take IPv4's port 80, and 0.0.0.0:80 beside it would fail.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+        if options.lean:
+            _make_lean(listener, keepalive=options.keepalive)
     except BaseException:
         listener.close()
         raise
     return listener
-
-
-def _listen(listener: socket.socket, options: Options) -> None:
-    listener.listen(BACKLOG)
-    if options.lean:
-        _make_lean(listener, keepalive=options.keepalive)
 
 
 def _make_lean(listener: socket.socket, *, keepalive: bool) -> None:
@@ -110,6 +110,8 @@ def _explain(error: OSError) -> str:
                 "no permission for a port below 1024; give a higher port, run as root, or allow it with "
                 "'sysctl net.ipv4.ip_unprivileged_port_start=0'"
             )
+        case errno.EMFILE | errno.ENFILE:
+            return f"{os.strerror(error.errno)}; give fewer addresses or workers, or raise that limit"
         case number:
             return os.strerror(number) if number else str(error)
 

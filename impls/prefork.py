@@ -32,6 +32,7 @@ def main(
     try:
         # Open files are for root to raise; listeners may be many. The log is opened by who may have to open it anew.
         worker_process.allow_open_files()
+        worker_process.check_open_files(options)
         listeners = open_listeners(options)
         if options.user is not None:
             privileges.become(options.user)

@@ -42,12 +42,16 @@ def program(cpus: Sequence[int]) -> list[Instruction]:
     """
     distinct = list(dict.fromkeys(cpus))
     steps: list[Instruction] = [(_LOAD, 0, 0, _CPU)]
-    runs = [[(_SUBTRACT, 0, 0, first), (_ADD, 0, 0, place)] for first, _, place in _runs(distinct)]
-    elsewhere: list[Instruction] = [(_MODULO, 0, 0, len(distinct))]
-    for number, ((first, last, _), found) in enumerate(zip(_runs(distinct), runs, strict=True)):
-        after = sum(5 for _ in runs[number + 1 :]) + len(elsewhere)
-        steps += [(_JUMP_AT_LEAST, 0, 4, first), (_JUMP_GREATER, 3, 0, last), *found, (_JUMP, 0, 0, after)]
-    steps += elsewhere
+    runs = list(_runs(distinct))
+    for later, (first, last, place) in zip(reversed(range(len(runs))), runs, strict=True):
+        steps += [
+            (_JUMP_AT_LEAST, 0, 4, first),
+            (_JUMP_GREATER, 3, 0, last),
+            (_SUBTRACT, 0, 0, first),
+            (_ADD, 0, 0, place),
+            (_JUMP, 0, 0, 5 * later + 1),  # behind the later runs, and what is for CPUs in none of them
+        ]
+    steps.append((_MODULO, 0, 0, len(distinct)))
     if len(cpus) > len(distinct):
         steps += _one_of_several(len(cpus), len(distinct))
     return [*steps, (_RETURN_A, 0, 0, 0)]

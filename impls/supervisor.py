@@ -128,13 +128,17 @@ class Supervisor:
                 self._start(place)
 
     def _start(self, place: _Place) -> None:
-        place.started_s = time.monotonic()
-        its_log = Log(self._log.fd, f"worker {place.index}", place.row)
+        """Start a worker, or decide when that is tried again. Raises GivenUp."""
         try:
-            superior, its_orders = orders.channel(its_log)
+            self._fork(place)
         except OSError as error:
             self._not_started(place, error)
-            return
+
+    def _fork(self, place: _Place) -> None:
+        """Start a worker. Raises OSError."""
+        place.started_s = time.monotonic()
+        its_log = Log(self._log.fd, f"worker {place.index}", place.row)
+        superior, its_orders = orders.channel(its_log)
         worker = Worker(
             index=place.index,
             cpu=place.cpu,
@@ -149,10 +153,9 @@ class Supervisor:
         others = self._listeners.difference(place.listeners)
         try:
             place.pid = worker_process.fork(self._serve, worker, superiors, others)
-        except OSError as error:
+        except OSError:
             superior.stop()
-            self._not_started(place, error)
-            return
+            raise
         finally:
             its_orders.close()
         place.superior = superior
@@ -243,14 +246,22 @@ class Supervisor:
         self._kill_the_rest()
 
     def _start_for_the_last(self) -> None:
-        """Start a worker where connections may wait that no living one would accept. Raises GivenUp."""
+        """Start a worker where connections may wait that no living one would accept."""
         for place, cause in self._reap():
             self._log.line(f"worker {place.index} {cause}")
         served = {listener for place in self._places if place.pid is not None for listener in place.listeners}
+        why = ""
         for place in self._places:
             if served.isdisjoint(place.listeners):
-                self._start(place)
-                served.update(place.listeners)
+                try:
+                    self._fork(place)
+                except OSError as error:
+                    why = str(error.strerror)
+                else:
+                    served.update(place.listeners)
+        alone = [str(place.index) for place in self._places if served.isdisjoint(place.listeners)]
+        if alone:
+            self._tell(f"nobody could be started for those who wait for worker {' '.join(alone)}: {why}")
 
     def _kill_the_rest(self) -> None:
         killed = []

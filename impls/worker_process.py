@@ -18,6 +18,8 @@ from impls.worker import Serve, Worker
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OTHER_FILES = 64
 """Descriptors kept free for what is no client's connection: streams, log, listeners, what a library needs itself."""
+_PARENTS_FILES = 8
+"""Descriptors of the parent beside listeners and orders: streams, log, and what it opens for a moment."""
 
 
 def allow_open_files() -> None:
@@ -29,6 +31,21 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (OSError, ValueError):  # ValueError: only root may raise the hard limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_open_files(options: Options) -> None:
+    """See that the parent may open what it keeps: all listeners, and for each worker its end of the orders.
+
+    Raises ValueError with one line that says how many files these are.
+    """
+    workers, addresses = len(options.cpus), len(options.addresses)
+    needed = _PARENTS_FILES + workers + addresses * (workers if options.listeners_apart else 1)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        raise ValueError(
+            f"-w {workers} -a … --listen {options.listen_mode}: {workers} workers on {addresses} addresses take "
+            f"{needed} open files, and the limit is {soft}; give fewer, or raise it ('ulimit -n')"
+        )
 
 
 def room_for_connections(options: Options) -> int:

@@ -9,6 +9,8 @@ from harness.conformance.subject import Subject
 
 Check = Callable[[Subject], None]
 """Raises ContractViolation; RequirementMissing when the machine does not allow the check."""
+CheckOfMode = Callable[[Subject, str], None]
+"""Likewise, of a listen mode."""
 
 ServerKind = Literal["shared", "own", "none"]
 """Which server is running when a case begins: one that other cases use too, one of its own, or none."""
@@ -72,6 +74,28 @@ class Section:
             return check
 
         return add
+
+    def case_in_modes(
+        self,
+        id: str,  # noqa: A002  what the contract calls it
+        title: str,
+        modes: Sequence[str],
+        *,
+        name: str = "",
+    ) -> Callable[[CheckOfMode], CheckOfMode]:
+        """Make a case for each listen mode of the function that follows, which starts its servers itself."""
+
+        def add(check: CheckOfMode) -> CheckOfMode:
+            for mode in modes:
+                label = f"{name} --listen {mode}".strip()
+                self.cases.append(Case(id, title, _in_mode(check, mode), server="none", variant=label))
+            return check
+
+        return add
+
+
+def _in_mode(check: CheckOfMode, mode: str) -> Check:
+    return lambda subject: check(subject, mode)
 
 
 WITH_AND_WITHOUT_KEEPALIVE = ("", "-k")

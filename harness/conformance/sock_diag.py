@@ -5,7 +5,7 @@ import functools
 import os
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from harness import ports
@@ -22,7 +22,7 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr
 _REQUEST = struct.Struct("=BBBxI")  # inet_diag_req_v2 up to the socket's id
 _SOCKET_ID = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses in network order, …
 _ANY_INTERFACE_ANY_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # … then the rest in the machine's
-_STATE_OFFSET, _COUNTS_OFFSET = 1, 4 + 48 + 4
+_STATE_OFFSET, _ID_OFFSET, _COUNTS_OFFSET = 1, 4, 4 + 48 + 4
 _COUNTS = struct.Struct("=IIII")  # inet_diag_msg from idiag_rqueue on
 _BUFFER_BYTES, _DUMP_BYTES = 4096, 65536
 _MEMORY = 7  # INET_DIAG_SKMEMINFO (include/uapi/linux/inet_diag.h)
@@ -74,20 +74,36 @@ def inodes(*, local_port: int = 0, remote_port: int = 0, states: Collection[int]
     whole table takes seconds then. Raises RequirementMissing on a kernel that does not answer.
     """
     _require()
-    identity = _SOCKET_ID.pack(local_port, remote_port, b"", b"") + _ANY_INTERFACE_ANY_COOKIE
+    ports_wanted = (local_port, remote_port)
+    return {_state(one).inode for one in _dump(socket.AF_INET, ports_wanted, states, 0)}
+
+
+def listeners(local: Endpoint) -> list[SocketState]:
+    """List the sockets that listen on an address. Raises RequirementMissing on a kernel that does not answer."""
+    _require()
+    family = _family(local[0])
+    found = _dump(family, (local[1], 0), {LISTEN}, _ASK_MEMORY)
+    host = _packed(family, local[0])
+    return [_state(one) for one in found if _SOCKET_ID.unpack_from(one, _HEADER.size + _ID_OFFSET)[2] == host]
+
+
+def _dump(
+    family: socket.AddressFamily, both_ports: tuple[int, int], states: Collection[int], attributes: int
+) -> Iterator[bytes]:
+    """Yield the kernel's answer for each socket with these ports, 0 for any."""
+    identity = _SOCKET_ID.pack(*both_ports, b"", b"") + _ANY_INTERFACE_ANY_COOKIE
     wanted = sum(1 << state for state in states)
-    found: set[int] = set()
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(_question(socket.AF_INET, _NLM_F_REQUEST | _NLM_F_DUMP, 0, wanted, identity))
+        netlink.send(_question(family, _NLM_F_REQUEST | _NLM_F_DUMP, attributes, wanted, identity))
         while True:
             answers = netlink.recv(_DUMP_BYTES)
             while answers:
                 length, kind, *_ = _HEADER.unpack_from(answers)
                 if kind == _NLMSG_DONE:
-                    return found
+                    return
                 if kind == _NLMSG_ERROR:
                     raise _error(answers, "all sockets")
-                found.add(_COUNTS.unpack_from(answers, _HEADER.size + _COUNTS_OFFSET)[3])
+                yield answers[:length]
                 answers = answers[length + -length % 4 :]
 
 
@@ -106,7 +122,7 @@ def _answers() -> bool:
 
 
 def _query(local: Endpoint, remote: Endpoint | None) -> SocketState | None:
-    family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
+    family = _family(local[0])
     remote_host, remote_port = remote or ("", 0)
     identity = _SOCKET_ID.pack(local[1], remote_port, _packed(family, local[0]), _packed(family, remote_host))
     identity += _ANY_INTERFACE_ANY_COOKIE
@@ -120,9 +136,17 @@ def _query(local: Endpoint, remote: Endpoint | None) -> SocketState | None:
         if error.errno == errno.ENOENT:
             return None
         raise error
+    return _state(answer)
+
+
+def _state(answer: bytes) -> SocketState:
     receive_queue, send_queue, _, inode = _COUNTS.unpack_from(answer, _HEADER.size + _COUNTS_OFFSET)
     state = answer[_HEADER.size + _STATE_OFFSET]
     return SocketState(state, receive_queue, send_queue, inode, _memory_bytes(answer))
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _question(family: socket.AddressFamily, flags: int, attributes: int, states: int, identity: bytes) -> bytes:

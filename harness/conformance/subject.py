@@ -1,5 +1,6 @@
 """The implementation under check, as a case sees it."""
 
+import re
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from harness.conformance.backend import Backend, Call, called
 from harness.conformance.connection import Connection, connected
 from harness.conformance.reply import Reply
 from harness.conformance.setting import LOOPBACK, Setting
-from harness.conformance.violation import ContractViolation
+from harness.conformance.violation import ContractViolation, shown
 from harness.registry import Implementation
 from harness.servers import REQUEST, Server
 
@@ -19,6 +20,9 @@ RUN_TIMEOUT_S = 10.0
 """How long a program may take that should end by itself, the start of an interpreter on a busy machine included."""
 FURTHER_ADDRESSES_TIMEOUT_S = 3.0
 """How much later than the first address a server may listen on others."""
+
+_BAD_INPUT = 2
+"""The exit status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,24 @@ class Finished:
     stderr: list[str]
     left_running: int
     """Processes of it that were still there."""
+
+    def expect_status(self, wanted: int) -> None:
+        """See it end with this exit status."""
+        if self.status != wanted:
+            said = " | ".join(self.stderr[-2:]) or "nothing"
+            raise ContractViolation(
+                f"exit status {wanted} of '{self.command}'", f"{self.status}, and on standard error {said}"
+            )
+
+    def expect_rejection(self, named: str) -> None:
+        """See bad input answered: with one line that names it, the status for that, and no process left."""
+        if self.left_running:
+            raise ContractViolation(f"no process left of '{self.command}'", str(self.left_running))
+        self.expect_status(_BAD_INPUT)
+        if len(self.stderr) != 1:
+            raise ContractViolation("one line on standard error", shown("\n".join(self.stderr).encode(), 200))
+        if not re.search(rf"(?<!\w){re.escape(named)}(?!\w)", self.stderr[0]):
+            raise ContractViolation(f"a line that names {named}", repr(self.stderr[0]))
 
 
 class Subject:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import resource
 import signal
 import time
@@ -90,6 +91,19 @@ def cpus_of(pid: int) -> set[str]:
         with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
             allowed.add(status_of(status)["Cpus_allowed_list"])
     return allowed
+
+
+def watched_events(pid: int, inode: int) -> list[int]:
+    """Tell for what events a process's epoll sets watch a socket, a mask for each that does (proc_pid_fdinfo(5))."""
+    masks = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has just been closed
+            if str(entry.readlink()) != "anon_inode:[eventpoll]":
+                continue
+            text = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
+            watched = re.findall(r"^tfd:.* events: *([0-9a-f]+) .* ino:([0-9a-f]+)", text, re.MULTILINE)
+            masks += [int(events, 16) for events, of in watched if int(of, 16) == inode]
+    return masks
 
 
 def status_of(path: Path) -> dict[str, str]:

@@ -14,6 +14,6 @@ def replace(owner: object, name: str, new: object) -> None:
     setattr(owner, name, new)
 
 
-def run(altered: Serve = serve) -> NoReturn:
-    """Run as an implementation does."""
-    main("epoll_raw", altered, "one thing that is broken")
+def run(altered: Serve = serve, *, exclusive: bool = False) -> NoReturn:
+    """Run as an implementation does; the listen mode ``exclusive`` is refused unless it is what is broken."""
+    main("epoll_raw", altered, "one thing that is broken", exclusive=exclusive)

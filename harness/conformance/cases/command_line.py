@@ -1,7 +1,6 @@
 """The command line: help, long names, and bad input of every kind."""
 
 import os
-import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +8,17 @@ from pathlib import Path
 from harness import ports, processes
 from harness.conformance.backend import reply_with_length
 from harness.conformance.case import Case, Section
-from harness.conformance.subject import Finished, Subject
+from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation, RequirementMissing, shown
 
 SECTION = Section()
 
 _FLAGS = (
-    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--address", "-x", "--backend"),
-    *("-k", "--keepalive", "-o", "--log-file", "-v", "--verbose", "-d", "--debug"),
+    *("-w", "--workers", "-c", "--start-cpu", "--oversubscribe", "-a", "--address", "--listen"),
+    *("-x", "--backend", "-k", "--keepalive", "-o", "--log-file", "-v", "--verbose", "-d", "--debug"),
     *("--lean", "--connect-timeout", "--reply-timeout", "--idle-timeout", "--backend-rest"),
     *("--max-connections", "--grace", "--user", "--help", "--version"),
 )
-_BAD_INPUT = 2
-"""The exit status."""
 _MOST_ADDRESSES = 32
 _FIRST_PORT, _LOW_PORT = 8000, 80
 _NOBODYS_HOST = "192.0.2.1"
@@ -41,7 +38,7 @@ def help_text(subject: Subject) -> None:
     missing = [flag for flag in _FLAGS if flag not in finished.stdout]
     if missing:
         raise ContractViolation("every flag in the help on standard output", f"none of {', '.join(missing)}")
-    _expect_status(finished, 0)
+    finished.expect_status(0)
 
 
 @SECTION.case("CLI-VERSION", "--version prints one line", server="none")
@@ -50,7 +47,7 @@ def version(subject: Subject) -> None:
     finished = subject.run(["--version"])
     if len(finished.stdout.splitlines()) != 1:
         raise ContractViolation("one line on standard output", shown(finished.stdout.encode()))
-    _expect_status(finished, 0)
+    finished.expect_status(0)
 
 
 @SECTION.case("CLI-LONG-NAMES", "the long names do what the short ones do", server="none")
@@ -90,7 +87,7 @@ def _reject(name: str, flags: Callable[[], list[str]], named: str) -> None:
     """Make a case of one kind of bad input; ``named`` is what the line on standard error must hold."""
 
     def check(subject: Subject) -> None:
-        _expect_rejection(subject.run(flags()), named)
+        subject.run(flags()).expect_rejection(named)
 
     title = "bad input is answered with one line that names it, and status 2"
     SECTION.cases.append(Case("CLI-BAD-INPUT", title, check, server="none", variant=name))
@@ -101,6 +98,7 @@ _reject("more workers than CPUs", lambda: ["-w", str(len(os.sched_getaffinity(0)
 _reject("CPU not allowed", lambda: ["-c", "99999"], "99999")
 _reject("no address", lambda: ["-a", "nonsense"], "nonsense")
 _reject("unknown flag", lambda: ["--no-such-flag"], "--no-such-flag")
+_reject("unknown listen mode", lambda: ["--listen", "nonsense"], "nonsense")
 _reject("unknown host", lambda: ["-x", "no-such-host.invalid:80"], "no-such-host.invalid")
 _reject("no time", lambda: ["--idle-timeout", "0"], "--idle-timeout")
 _reject("no connection", lambda: ["--max-connections", "0"], "--max-connections")
@@ -114,7 +112,7 @@ def port_in_use(subject: Subject) -> None:
     """Take a port that the case itself listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = ports.join(*listener.getsockname())
-        _expect_rejection(subject.run(["-w", "1"], [address]), address)
+        subject.run(["-w", "1"], [address]).expect_rejection(address)
 
 
 @SECTION.case("CLI-NOT-LOCAL", "an address that is not the machine's is bad input", server="none")
@@ -123,7 +121,7 @@ def not_local(subject: Subject) -> None:
     if _NONLOCAL_BIND.read_text().strip() != "0":
         raise RequirementMissing("net.ipv4.ip_nonlocal_bind allows every address")
     address = f"{_NOBODYS_HOST}:{_FIRST_PORT}"
-    _expect_rejection(subject.run(["-w", "1"], [address]), address)
+    subject.run(["-w", "1"], [address]).expect_rejection(address)
 
 
 @SECTION.case("CLI-PRIVILEGE", "a port below 1024 without permission is bad input, with a hint", server="none")
@@ -137,7 +135,7 @@ def privilege(subject: Subject) -> None:
         raise RequirementMissing("this process may use low ports, and cannot start another that may not (CAP_SETPCAP)")
     address = f"127.0.0.1:{_LOW_PORT}"
     finished = subject.run(["-w", "1"], [address], without_capability=_CAP_NET_BIND_SERVICE)
-    _expect_rejection(finished, address)
+    finished.expect_rejection(address)
     if len(finished.stderr[0]) < len(address) + _SHORTEST_HINT:
         raise ContractViolation("a hint what would help", repr(finished.stderr[0]))
 
@@ -146,25 +144,7 @@ def privilege(subject: Subject) -> None:
 def log(subject: Subject) -> None:
     """Name a file in a folder that does not exist."""
     path = str(subject.directory.resolve() / "no-such-folder" / "percore.log")
-    _expect_rejection(subject.run(["-w", "1", "-o", path], [subject.reserve()]), path)
-
-
-def _expect_rejection(finished: Finished, named: str) -> None:
-    if finished.left_running:
-        raise ContractViolation(f"no process left of '{finished.command}'", str(finished.left_running))
-    _expect_status(finished, _BAD_INPUT)
-    if len(finished.stderr) != 1:
-        raise ContractViolation("one line on standard error", shown("\n".join(finished.stderr).encode(), 200))
-    if not re.search(rf"(?<!\w){re.escape(named)}(?!\w)", finished.stderr[0]):
-        raise ContractViolation(f"a line that names {named}", repr(finished.stderr[0]))
-
-
-def _expect_status(finished: Finished, wanted: int) -> None:
-    if finished.status != wanted:
-        said = " | ".join(finished.stderr[-2:]) or "nothing"
-        raise ContractViolation(
-            f"exit status {wanted} of '{finished.command}'", f"{finished.status}, and on standard error {said}"
-        )
+    subject.run(["-w", "1", "-o", path], [subject.reserve()]).expect_rejection(path)
 
 
 def _capabilities() -> set[int]:
