@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shlex
 import signal
 import sys
 import threading
@@ -20,8 +19,9 @@ from harness.conformance.backend import reply_with_length
 from harness.conformance.connection import Connection
 from harness.conformance.subject import Subject
 from harness.conformance.worker import client_of, expect_workers, highest_descriptor, suspend
-from harness.registry import ROOT, Implementation, find
+from harness.registry import Implementation
 from harness.servers import REQUEST, Server
+from tests.faults.broken import broken, without_processes_while
 
 TWO = ("-w", "2", "--oversubscribe")
 WITHIN_S = 5.0
@@ -203,35 +203,11 @@ def test_workers_die_one_after_another__their_parent_keeps_no_descriptor_of_thei
         assert processes.wait_until(lambda: descriptors(server.pid) == before, WITHIN_S)
 
 
-def broken(code: str, first: str = "") -> Implementation:
-    """Make an implementation of which ``serve(worker)`` is one line of code; other code runs before."""
-    text = (
-        f"{first}import os, signal; from impls.prefork import main\n"
-        f"def serve(worker):\n    {code}\nmain('broken', serve, '')"
-    )
-    [made] = find("none", [f"broken={shlex.join([sys.executable, '-c', text])}"])
-    return Implementation(made.name, made.argv, ROOT, external=True)
-
-
-REFUSED = (
-    "import errno, os; fork = os.fork\n"
-    "def refused():\n"
-    "    try: tries = os.open({tries!r}, os.O_WRONLY | os.O_APPEND)\n"
-    "    except FileNotFoundError: return fork()\n"
-    "    os.write(tries, b'x')\n"
-    "    os.close(tries)\n"
-    "    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
-    "os.fork = refused\n"
-)
-"""No process can be started while there is a file; it gets a letter for each try."""
-SERVES = "from impls.epoll_raw.server import serve as go; go(worker)"
-
-
 def test_no_process_can_be_started_for_a_while__the_other_worker_serves_on_and_a_second_one_comes_when_it_can(
     tmp_path: Path,
 ) -> None:
     tries = tmp_path / "tries"
-    with Subject(broken(SERVES, REFUSED.format(tries=str(tries))), (), tmp_path, None) as subject:
+    with Subject(without_processes_while(tries), (), tmp_path, None) as subject:
         server = subject.start(TWO)
         victim, spared = expect_workers(subject, server, 2)
         tries.touch()
@@ -251,7 +227,7 @@ def test_no_process_can_be_started_and_no_worker_is_left__the_server_ends_with_o
     tmp_path: Path,
 ) -> None:
     tries = tmp_path / "tries"
-    with Subject(broken(SERVES, REFUSED.format(tries=str(tries))), (), tmp_path, None) as subject:
+    with Subject(without_processes_while(tries), (), tmp_path, None) as subject:
         server = subject.start(TWO)
         workers = expect_workers(subject, server, 2)
         tries.touch()
