@@ -37,6 +37,8 @@ def describe(text: str) -> Library:
             size_bytes = file.tell()
     except FileNotFoundError:
         raise BadInput(f"{text!r}: there is no such file; give the path of a shared library") from None
+    except ValueError as error:  # a NUL in it
+        raise BadInput(f"{text!r}: is no path: {error}; give the path of a shared library") from None
     resolved = str(path.resolve())
     if not _SPECIAL.isdisjoint(resolved) or not resolved.isprintable():
         raise BadInput(f"{text!r}: LD_PRELOAD takes no path with blanks, ':' or '$' in it; put the library elsewhere")
@@ -54,7 +56,7 @@ def is_unchanged(library: Library) -> bool:
     try:
         with opened(Path(library.path)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == library.sha256
-    except (OSError, BadInput):
+    except (OSError, ValueError, BadInput):  # ValueError: a NUL in the path
         return False
 
 

@@ -67,6 +67,7 @@ def test_a_library_is_called_as_the_user_says_or_as_its_file(library: Library, t
     [
         ("/nosuch.so", "'/nosuch.so': there is no such file"),
         ("x=/nosuch.so", "'x=/nosuch.so': there is no such file"),
+        ("a\0b.so", "is no path"),
         ("{library}/below", "cannot be read"),
         ("{folder}", "cannot be read"),
         ("/dev/zero", "is a device, not a plain file"),

@@ -195,7 +195,7 @@ def test_cells_of_one_workload_are_told_apart_by_their_load() -> None:
 
 
 def test_everything_fits_in_120_columns() -> None:
-    names = (*NAMES, "epoll_raw+percpu+lean", "an-external-with-a-name-much-too-long-for-a-table")
+    names = (*NAMES, "epoll_raw+percpu+fastsocket+lean", "an-external-with-a-name-much-too-long-for-a-table")
     servers = {name: Server(1_234_567 / n**2, errors={"connection reset": 100}) for n, name in enumerate(names, 1)}
     plan = planned(
         names, *(cell(workload) for workload in ("short", "keepalive", "proxy")), broken={"trio": ["a"] * 99}
@@ -213,6 +213,14 @@ def test_the_names_of_our_own_are_never_broken() -> None:
     tables = lines[: next(number for number, line in enumerate(lines) if line.startswith("  epoll_raw "))]
     assert sum("epoll_raw+lean " in line for line in tables) == 3
     assert max(map(len, lines)) <= 120
+
+
+def test_the_names_of_variants_are_broken_only_where_there_is_no_room_for_them() -> None:
+    names = ["epoll_raw", "epoll_raw+reuseport+fastsocket+lean"]
+    for rate_rps, is_broken in ((12_000, False), (12_345_678_901, True)):
+        text = report(planned(names), {name: Server(rate_rps) for name in names})
+        assert ("\n  +" in text) == is_broken
+        assert max(map(len, text.splitlines())) <= 120
 
 
 def test_columns_are_aligned() -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import textwrap
+from collections.abc import Iterator
 
 from harness.report import figures
 from harness.report.figures import WIDTH
@@ -76,12 +77,23 @@ def _limited(plan: Plan) -> list[str]:
             told.append(f"{name} takes no part in {figures.listing(out)}.")
         if any(cell.workload in impl.workloads and not cell.is_for(impl) for cell in plan.cells):
             told.append(f"{name} takes no part in proxy with idle connections.")
-        if impl.obligations is not None:
-            asked = figures.plural(len(impl.obligations), "obligation")
-            told.append(
-                f"{name} is a peer: of the contract it is checked for {asked} alone, those that bear on the work."
-            )
+    told += _peers(plan)
     return [figures.wrap(text, WIDTH, "  ", "    ") for text in told]
+
+
+def _peers(plan: Plan) -> Iterator[str]:
+    """Say who is one, those together that are asked for the same."""
+    peers: dict[tuple[str, ...], list[str]] = {}
+    for impl in plan.implementations:
+        if impl.obligations is not None:
+            peers.setdefault(impl.obligations, []).append(figures.printable(impl.name))
+    for obligations, names in peers.items():
+        who, they = ("is a peer", "it is") if len(names) == 1 else ("are peers", "they are")
+        asked = figures.plural(len(obligations), "obligation")
+        yield (
+            f"{figures.listing(names)} {who}: of the contract {they} checked for {asked} alone, those that bear on "
+            "the work."
+        )
 
 
 def _amount(plan: Plan) -> str:

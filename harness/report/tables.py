@@ -8,7 +8,8 @@ from typing import Self
 from harness.report import figures
 from harness.schema import CellSummary, Estimate, LatencyUs
 
-_NAME_WIDTH = len("epoll_raw+lean")
+_NAME_WIDTHS = (len("epoll_raw+reuseport+fastsocket+lean"), len("epoll_raw+percpu+lean"), len("epoll_raw+lean"))
+"""The widest with which all of a table fits is taken, or the last."""
 _SHOW_MS_FROM_US = 10_000.0
 _SHOW_THOUSANDS_FROM_RPS = 1_000_000.0
 _SHOW_WHOLE_US_FROM = 100.0
@@ -18,8 +19,9 @@ _MEGABYTE, _KILOBYTE = 1_000_000, 1000
 def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], reference: str) -> str:
     """Return the table of rates, latencies and verdicts, a row for each entry."""
     units = _Units.fitting(entries)
-    rows = [_row(entry, ranks.get(entry.impl), units, reference) for entry in entries]
-    return figures.table(rows, units.headers(), ("left", *["right"] * 6, "left"))
+    marks = [f"{ranks.get(entry.impl) or figures.NONE} " for entry in entries]
+    rows = [_row(entry, units, reference) for entry in entries]
+    return _table(entries, rows, units.headers(), ("left", *["right"] * 6, "left"), marks)
 
 
 def costs(entries: Sequence[CellSummary], reference: str) -> str:
@@ -31,7 +33,7 @@ def costs(entries: Sequence[CellSummary], reference: str) -> str:
         "share of\na worker",
     ]  # fmt: skip
     rows = [_cost(entry, reference) for entry in entries]
-    return figures.table(rows, headers, ("left", *["right"] * 7))
+    return _table(entries, rows, headers, ("left", *["right"] * 7))
 
 
 def times(entries: Sequence[CellSummary]) -> str:
@@ -45,8 +47,8 @@ def times(entries: Sequence[CellSummary]) -> str:
     for entry in entries:
         parts: list[LatencyUs] = [entry.connect_us, entry.first_byte_us, entry.latency_us]
         figures_us = [us for part in parts for us in (part.p50, part.p99)] + [entry.lateness_us]
-        rows.append([_name(entry), *map(units.latency, figures_us)])
-    return figures.table(rows, headers, ("left", *["right"] * 7))
+        rows.append(list(map(units.latency, figures_us)))
+    return _table(entries, rows, headers, ("left", *["right"] * 7))
 
 
 def with_idle(entries: Sequence[CellSummary]) -> str:
@@ -59,14 +61,30 @@ def with_idle(entries: Sequence[CellSummary]) -> str:
     ]
     rows = [
         [
-            _name(entry),
             figures.number(None if entry.with_idle.rss_bytes is None else entry.with_idle.rss_bytes / _KILOBYTE, 2),
             _ratio(entry.with_idle.throughput_ratio, is_reference=False),
             _ratio(entry.with_idle.cpu_ratio, is_reference=False),
         ]
         for entry in entries
     ]
-    return figures.table(rows, headers, ("left", *["right"] * 3))
+    return _table(entries, rows, headers, ("left", *["right"] * 3))
+
+
+def _table(
+    entries: Sequence[CellSummary],
+    rows: Sequence[Sequence[str]],
+    headers: Sequence[str],
+    alignment: Sequence[str],
+    marks: Sequence[str] = (),
+) -> str:
+    """Put a name, with its mark before it, in front of each row; names are broken where the table would be too wide."""
+    found = ""
+    for width in _NAME_WIDTHS:
+        names = [_name(entry, mark, width) for entry, mark in zip(entries, marks or [""] * len(entries), strict=True)]
+        found = figures.table([[name, *row] for name, row in zip(names, rows, strict=True)], headers, alignment)
+        if max(map(len, found.splitlines())) <= figures.WIDTH:
+            break
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,10 +128,9 @@ class _Units:
         return figures.number(value_us / 1000, max(0, 6 - int(math.log10(self.longest_us))))
 
 
-def _row(entry: CellSummary, rank: int | None, units: _Units, reference: str) -> list[str]:
+def _row(entry: CellSummary, units: _Units, reference: str) -> list[str]:
     latency = entry.latency_us
     return [
-        _name(entry, f"{rank or figures.NONE} "),
         units.rate(entry.throughput_rps),
         _ratio(entry.ratio, is_reference=entry.impl == reference),
         units.latency(latency.p50),
@@ -131,7 +148,6 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
     is_reference = entry.impl == reference
     balance = entry.worker_balance
     return [
-        _name(entry),
         f"{figures.number(cpu.total, decimals)}\n{' + '.join(split)}",
         _ratio(entry.cpu_ratio, is_reference=is_reference),
         figures.estimate(fixed.cpu_us_per_request, decimals),
@@ -144,8 +160,8 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
     ]
 
 
-def _name(entry: CellSummary, mark: str = "") -> str:
-    return mark + figures.name(entry.impl, _NAME_WIDTH).replace("\n", f"\n{' ' * len(mark)}")
+def _name(entry: CellSummary, mark: str, width: int) -> str:
+    return mark + figures.name(entry.impl, width).replace("\n", f"\n{' ' * len(mark)}")
 
 
 def _ratio(ratio: Estimate, *, is_reference: bool) -> str:
