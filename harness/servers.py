@@ -227,13 +227,15 @@ class Server:
         self.check_preloaded()
 
     def check_preloaded(self) -> None:
-        """See that all its processes have the library that it was started with, if any. Raises ServerFailed.
+        """See that all its processes have the library that it was to be started with, if any. Raises ServerFailed.
 
         The loader leaves out what it cannot load, a program without a dynamic loader has none, and one that executes
         another may have emptied its environment.
         """
         if self._library is None:
             return
+        if not preload.is_unchanged(self._library):
+            raise self._failed(f"was started with {self._library.path}, which is not what it was when this run began")
         for pid in self.process_pids():
             try:
                 mapped = preload.is_mapped(self._library, pid)

@@ -73,6 +73,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ([*ONE, "--client", "curl"], "'--client': 'curl' is not one of"),
         ([*ONE, "--testbed", "moon"], "'--testbed': 'moon' is not one of"),
         (["compare", "--resume", VERSION_1, "--impls", "x"], "--impls: not beside --resume"),
+        (["compare", "--resume", VERSION_1, "--lean"], "--lean: not beside --resume"),
         (["compare", "--resume", VERSION_1, "--budget", "60s"], "--budget: not beside --resume"),
         (["compare", "--resume", VERSION_1], "--out: not beside --resume"),
         (["selftest", "--parts", "some"], "'some' is not one of same, difference, limits"),

@@ -136,6 +136,17 @@ def test_a_server_that_loses_it_fails(library: Library, tmp_path: Path) -> None:
                 wait()
 
 
+def test_a_server_with_a_library_that_was_replaced_meanwhile_fails(library: Library, tmp_path: Path) -> None:
+    with Path(library.path).open("ab") as file:
+        file.write(b"another")
+    with (
+        ports.reserve("127.0.0.1") as address,
+        Server(with_library(library), ["-w", "1"], [address], tmp_path, "x") as server,
+        pytest.raises(ServerFailed, match=f"was started with {library.path}, which is not what it was when this run"),
+    ):
+        server.wait_ready()
+
+
 def test_a_library_that_cannot_be_loaded_is_refused_before_anything_is_checked(library: Library) -> None:
     """It looks like one, and the loader says that it is none, and runs the program without."""
     contents = Path(library.path).read_bytes()
