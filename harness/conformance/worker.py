@@ -58,13 +58,22 @@ def alone(pid: int, pids: Collection[int]) -> Iterator[None]:
         yield
 
 
+def connecting(subject: Subject, server: Server) -> Iterator[Connection]:
+    """Connect for as long as this is iterated over, from all CPUs in turn: with percpu that decides who accepts."""
+    for cpu in itertools.cycle(sorted(os.sched_getaffinity(0))):
+        with processes.staying_on({cpu}):
+            client = subject.connect(server.listen[0])
+        yield client
+
+
 def client_of(subject: Subject, server: Server, pid: int, pids: Collection[int]) -> Connection:
     """Get a reply from one of the workers, and return the connection, which is that worker's."""
     clients: list[Connection] = []
+    coming = connecting(subject, server)
     pauses_s = (_ANOTHER_ROUND_AFTER_S * 2**number for number in itertools.count())
 
     def ask() -> bool:
-        for client in [subject.connect(server.listen[0]) for _ in range(_CONNECTIONS)]:
+        for client in itertools.islice(coming, _CONNECTIONS):
             client.send(REQUEST)
             clients.append(client)
         return processes.wait_until(lambda: any(client.unread() for client in clients), next(pauses_s))

@@ -76,6 +76,7 @@ def clients_until_one_waits(dead: Dead) -> list[Connection]:
     while not dead.queue() and len(clients) < MANY:
         clients.append(dead.subject.connect(dead.server.listen[0]))
         clients[-1].send(REQUEST)
+        assert clients[-1].wait_arrived(WITHIN_S)
     assert dead.queue()
     return clients
 

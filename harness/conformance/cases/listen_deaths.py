@@ -1,6 +1,5 @@
 """Who waits for a worker that dies is served, in each listen mode."""
 
-import itertools
 import os
 from collections.abc import Callable
 from signal import SIGCONT, SIGKILL, SIGTERM
@@ -11,7 +10,7 @@ from harness.conformance.connection import Connection
 from harness.conformance.listen_mode import APART, EXCLUSIVE, TWO, held, listeners, start
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
-from harness.conformance.worker import SETTLE_S, expect_workers, suspend
+from harness.conformance.worker import SETTLE_S, connecting, expect_workers, suspend
 from harness.servers import REQUEST, Server
 
 SECTION = Section()
@@ -54,14 +53,15 @@ def dead_worker(subject: Subject, mode: str) -> None:
 
 
 def _clients(subject: Subject, server: Server, enough: Callable[[], bool] = lambda: True) -> list[Connection]:
-    """Connect from all CPUs in turn, and send a request on each connection."""
+    """Connect as often as is enough, send a request on each connection, and see it arrive."""
     clients: list[Connection] = []
-    for cpu in itertools.cycle(sorted(os.sched_getaffinity(0))):
-        with processes.staying_on({cpu}):
-            clients.append(subject.connect(server.listen[0]))
-        clients[-1].send(REQUEST)
+    for client in connecting(subject, server):
+        client.send(REQUEST)
+        clients.append(client)
         if len(clients) >= _CLIENTS and (enough() or len(clients) >= _MOST_CLIENTS):
             break
+    for client in clients:
+        client.wait_arrived(SETTLE_S)
     return clients
 
 

@@ -58,7 +58,7 @@ def relays(subject: Subject, mode: str) -> None:
 def sockets(subject: Subject) -> None:
     """Ask the kernel which sockets listen, and see which of them each worker holds."""
     server = subject.server
-    mode = server.command[server.command.index("--listen") + 1]
+    mode = server.command[-1]  # of two flags the last counts, and another may be in the implementation's own command
 
     def inodes() -> list[list[int]]:
         return sorted(sorted(listener.inode for listener in of_one) for of_one in held(server).values())
