@@ -22,6 +22,7 @@ from harness.errors import BadInput
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage, Preload
 from harness.peers import PEERS
+from harness.profile import command as profiles
 from harness.registry import find
 from harness.report import figures
 from harness.report import torture as torture_report
@@ -268,7 +269,8 @@ def _refuse_others(context: click.Context, *allowed: str) -> None:
 @click.argument("run", type=FileName())
 def report(run: Path) -> int:
     """Print a stored run again, on any machine, without running anything."""
-    comparison.show(run, OUTPUT)
+    if not profiles.show_stored(run, OUTPUT):
+        comparison.show(run, OUTPUT)
     return 0
 
 
@@ -403,6 +405,67 @@ def cost(
         json_file=json_file,
     )
     return 0 if costs.cost(request, OUTPUT, PROGRESS) else EXIT_FAILED
+
+
+@cli.command("profile")
+@_implementations
+@_variants
+@click.option("--workload", type=click.Choice(WORKLOADS), default="short", show_default=True,
+              help="As with compare.")  # fmt: skip
+@click.option("--workers", type=Counts(4096, several=False), default="1", show_default=True,
+              help="Worker processes of each server.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
+              help="Connections at a time, at most.")  # fmt: skip
+@click.option("--rate", "rates", type=Counts(MAX_RATE_RPS, several=False), metavar="NUMBER",
+              help="Requests/s offered to each server.  [default: half of what the slowest can do]")  # fmt: skip
+@_placement
+@click.option("--budget", type=Duration(1, 3600), default="60s", show_default=True,
+              help="Load time in all; four times as much makes intervals half as wide.")  # fmt: skip
+@click.option("--slice", "slice_s", type=Duration(0.05, 60), default="250ms", show_default=True,
+              help="A server's turn in a round.")  # fmt: skip
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier one.  [default: random]")
+@click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
+              help="Where the run's folder is made.")  # fmt: skip
+@click.option("--keep-perf-data", is_flag=True, help="Leave perf.data in the folder, for perf report and others.")
+def profile_command(
+    impls: str,
+    externals: Sequence[str],
+    axes: Axes,
+    workload: Workload,
+    workers: Sequence[int],
+    concurrency: int,
+    rates: Sequence[int] | None,
+    testbed: Choice,
+    cpus: Cpus,
+    budget: float,
+    slice_s: float,
+    seed: int | None,
+    out: Path,
+    keep_perf_data: bool,  # noqa: FBT001  click passes options by name
+) -> int:
+    """Record with perf where the servers' CPUs go while each serves the same rate, in turns.
+
+    Prints CPU time per request by what was done, and by system call; leaves flame graphs, folded stacks and text for
+    speedscope and the Firefox profiler in the run's folder. Exit status: 0; 1 when a server failed under load, or perf
+    did; 2 for bad input, as when perf is not installed or may not record; 130 after Ctrl-C or SIGTERM, with the tables
+    of what was recorded.
+    """
+    request = profiles.Request(
+        implementations=find(impls, externals, axes=axes),
+        workload=workload,
+        workers=workers[0],
+        concurrency=concurrency,
+        rate_rps=rates[0] if rates else None,
+        budget_s=budget,
+        slice_s=slice_s,
+        seed=secrets.randbits(32) if seed is None else seed,
+        testbed=testbed,
+        cpus=cpus,
+        out=out,
+        keep_perf_data=keep_perf_data,
+    )
+    outcome = profiles.profile(request, OUTPUT, PROGRESS)
+    return {"complete": 0, "failed": EXIT_FAILED, "interrupted": EXIT_INTERRUPTED}[outcome]
 
 
 @cli.command("torture")

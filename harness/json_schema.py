@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.environment_schema import Environment
+from harness.profile_schema import Profile
 from harness.registry import ROOT
 from harness.schema import SCHEMA, Plan, Slice, Summary
 
@@ -20,6 +21,7 @@ KINDS: Final[dict[str, type[msgspec.Struct]]] = {
     "environment": Environment,
     "slice": Slice,
     "summary": Summary,
+    "profile": Profile,
 }
 """What each schema is of; ``slice`` is one line of slices.jsonl."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

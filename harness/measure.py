@@ -116,6 +116,7 @@ class LoadSide:
             rate_rps=turn.rate_rps,
             slice_s=turn.slice_s,
             wall_ns=load.ended_ns - load.started_ns,
+            started_ns=load.started_ns,
             requests=load.requests,
             window_requests=load.window.requests,
             window_ns=load.window.duration_ns,

@@ -22,11 +22,13 @@ from harness import histogram_log, plain_file, strict_json
 from harness.analysis.latency import LatencyHistogram
 from harness.environment_schema import Environment
 from harness.errors import BadInput
+from harness.profile_schema import Profile
 from harness.schema import SCHEMA, Count, Plan, PlannedCell, Schedule, Slice, Summary
 
 PLAN, ENVIRONMENT, SLICES = "plan.json", "environment.json", "slices.jsonl"
 HISTOGRAMS, SUMMARY = "histograms.hlog", "summary.json"
 ENVIRONMENT_AFTER = "environment-after.json"
+PROFILE = "profile.json"
 _A_LITTLE_BYTES = 65_536
 _LARGEST_BYTES = 16 * 2**20
 _LONGEST_LINE_BYTES = 4 * 2**20
@@ -189,6 +191,11 @@ def load(path: Path) -> StoredRun:
         summary=summary,
         notes=tuple(notes),
     )
+
+
+def load_profile(path: Path) -> Profile | None:
+    """Read what a profile has found; None where the folder has none. Raises nothing but BadInput."""
+    return _read_optional(path / PROFILE, Profile)
 
 
 def check_idle(path: Path) -> None:

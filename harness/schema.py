@@ -285,6 +285,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """For how long new requests were begun."""
     wall_ns: Count
     """From before the first request to after the last reply; all CPU times are of this span."""
+    started_ns: Count = 0
+    """When that began, by the machine's monotonic clock; 0: not known."""
     phase: Phase = "load"
     rate_rps: Positive | None = None
     """The rate that was offered; null in a closed loop."""
