@@ -63,7 +63,17 @@ def code(file: str, symbol: str = "work") -> Stack:
             stack(f"native_write_msr x2apic_send_IPI net_rps_send_ipi net_rx_action handle_softirqs {INTERRUPT}"),
             "interrupting other CPUs", "softirq", id="interrupting another CPU",
         ),
+        pytest.param(
+            stack(f"handle_softirqs {INTERRUPT} finish_task_switch.isra.0 __schedule schedule_idle do_idle"),
+            "interrupts", "softirq", id="an interrupt as the CPU goes on with a program",
+        ),
         pytest.param(stack(HALT), "idle", "idle", id="idle"),
+        pytest.param(
+            stack("finish_task_switch.isra.0 __schedule schedule_idle do_idle cpu_startup_entry"),
+            "scheduler", "scheduler", id="the CPU goes on with a program",
+        ),
+        pytest.param(stack(f"vfs_writev do_writev {CALL}", PYTHON), "sockets and files", "writev", id="inlined"),
+        pytest.param(stack(f"do_mmap vm_mmap_pgoff {CALL}", PYTHON), "memory", "mmap", id="a call by its other name"),
         pytest.param(
             stack(f"finish_task_switch.isra.0 __schedule schedule do_epoll_wait __x64_sys_epoll_wait {CALL}", PYTHON),
             "scheduler", "epoll_wait", id="asleep in a system call",

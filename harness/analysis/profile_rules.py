@@ -35,6 +35,7 @@ LIBC: Final = "libc and vdso"
 SOFTIRQ: Final = "softirq"
 INTERRUPTS: Final = "interrupts"
 SENDING: Final = "interrupting other CPUs"
+SCHEDULER: Final = "scheduler"
 ENTRY: Final = "kernel entry and exit"
 TCP_RECEIVE: Final = "TCP receive"
 TCP_TRANSMIT: Final = "TCP transmit"
@@ -44,7 +45,7 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
     IDLE: """
         pv_native_safe_halt native_safe_halt default_idle default_idle_call default_enter_idle cpuidle_enter*
         acpi_idle_* acpi_safe_halt intel_idle* mwait_idle* cpuidle_idle_call do_idle poll_idle haltpoll_* cpu_do_idle
-        arch_cpu_idle psci_enter_idle*
+        arch_cpu_idle psci_enter_idle* cpu_startup_entry
     """,
     SENDING: """
         x2apic_send_* default_send_IPI* native_send_call_func_* native_smp_send_reschedule net_rps_send_ipi
@@ -71,7 +72,7 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
         del_timer* hrtimer_* __hrtimer_* tick_* __tick_* clockevents_* lapic_next_* update_process_times timerqueue_*
         enqueue_timer* internal_add_timer tmigr_* timekeeping_* get_next_timer_interrupt __get_next_timer_interrupt
     """,
-    "scheduler": """
+    SCHEDULER: """
         schedule __schedule schedule_idle schedule_timeout schedule_hrtimeout* finish_task_switch try_to_wake_up
         ttwu_* wake_up_* __wake_up* default_wake_function autoremove_wake_function sched_* select_task_rq* pick_next_*
         pick_task_* set_next_* put_prev_* enqueue_task* dequeue_task* enqueue_entity dequeue_entit* update_curr*
@@ -156,6 +157,7 @@ _BORDERS: Final[Mapping[str, str]] = {
     IDLE: _FUNCTIONS[IDLE],
     SOFTIRQ: "handle_softirqs __do_softirq",
     INTERRUPTS: "asm_sysvec_* asm_common_interrupt el1h_64_irq* el0t_64_irq*",
+    SCHEDULER: "schedule_idle",
     "page faults": "asm_exc_page_fault el0_da el0_ia",
     KERNEL_THREADS: "kthread ret_from_fork ret_from_fork_asm",
     ENTRY: "entry_SYSCALL_64* do_syscall_64 el0_svc do_el0_svc",
@@ -172,7 +174,7 @@ _FILES: Final[Mapping[str, str]] = {
 
 CATEGORIES: Final = (
     TCP_RECEIVE, TCP_TRANSMIT, "connections (open, accept, close)", "sockets and files", "waiting for events (epoll)",
-    "network device and bridge", SOFTIRQ, INTERRUPTS, SENDING, "scheduler", "timers", "locks", "memory", ENTRY,
+    "network device and bridge", SOFTIRQ, INTERRUPTS, SENDING, SCHEDULER, "timers", "locks", "memory", ENTRY,
     INTERPRETER, LIBRARY, LIBC, OWN_CODE, OTHER_KERNEL, UNKNOWN, OTHER_PROGRAMS,
     KERNEL_THREADS, WAKING, IDLE,
 )  # fmt: skip
@@ -182,6 +184,13 @@ NOT_OF_REQUESTS: Final = frozenset({OTHER_PROGRAMS, KERNEL_THREADS, WAKING, IDLE
 
 _SYSTEM_CALL = re.compile(r"(?:__(?:(?:x64|arm64|ia32|se|do)_)?|k)sys_(\w+)")
 """The outermost such function counts, as compilers leave some out."""
+_OTHER_NAMES: Final[Mapping[str, str]] = {
+    "do_readv": "readv",
+    "do_writev": "writev",
+    "mmap_pgoff": "mmap",
+    "vm_mmap_pgoff": "mmap",
+}
+"""What is left of some system calls when a compiler has put their first function into its caller."""
 _SUFFIX = re.compile(r"\.(isra|part|constprop|cold|llvm|lto_priv)\b.*")
 
 
@@ -275,7 +284,9 @@ def _is_after_interrupt(names: Sequence[str]) -> bool:
 
 
 def _is_in_idle(names: Sequence[str]) -> bool:
-    return any(_border(name) == IDLE for name in names)
+    """Tell whether what was interrupted was an idle CPU."""
+    borders = (_border(name) for name in names)
+    return next((border for border in borders if border not in {None, SOFTIRQ, INTERRUPTS}), None) == IDLE
 
 
 _ENDS_INTERRUPT: Final = frozenset({"handle_softirqs", "__do_softirq"})
@@ -306,8 +317,10 @@ def _border(name: str) -> str | None:
 
 @cache
 def _system_call(name: str) -> str | None:
-    found = _SYSTEM_CALL.fullmatch(_plain(name))
-    return found[1] if found else None
+    plain = _plain(name)
+    found = _SYSTEM_CALL.fullmatch(plain)
+    call = found[1] if found else plain
+    return _OTHER_NAMES.get(call, call if found else None)
 
 
 @cache

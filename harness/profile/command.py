@@ -31,7 +31,7 @@ from harness.testbed import Choice, Testbed
 from harness.testbed.placement import Cpus
 
 Outcome = Literal["complete", "interrupted", "failed"]
-_FAILURES = (ServerFailed, BackendEnded, GeneratorFailed, PerfFailed, OSError)
+_FAILURES = (ServerFailed, BackendEnded, GeneratorFailed, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +142,9 @@ class _Profiling:
         taken = self._turns(data)
         try:
             outcome = self._record(taken)
-            if not taken.done:
-                if outcome == "interrupted":
-                    raise KeyboardInterrupt
-                return "failed"
-            return self._report(taken, data, outcome)
+            if outcome == "interrupted" and not taken.done:
+                raise KeyboardInterrupt
+            return self._report(taken, data, outcome) if taken.done else "failed"
         except (PerfFailed, BadInput) as failure:
             show(self.progress, f"harness: error: {failure}")
             return "failed"
@@ -168,6 +166,7 @@ class _Profiling:
         )
 
     def _record(self, taken: Turns) -> Outcome:
+        """Take all turns, or as many as can be taken. Raises PerfFailed, after which nothing can be read."""
         rounds = taken.schedule.rounds
         try:
             with self.progress.status("recording") as status, taken.recording:

@@ -28,6 +28,7 @@ _ENDS_WITHIN_S = 30.0
 """What is left in its buffers is a second's worth; a busy disk may need long for it."""
 _LONGEST_LINE = 300
 _ACKNOWLEDGED = b"ack\n"
+_OBEYED = {"Events enabled", "Events disabled"}
 
 
 class PerfFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
@@ -54,7 +55,7 @@ def check(recorded: Sequence[int], folder: Path) -> None:
         raise BadInput(
             f"profile: perf may not record CPU {cpus.write(recorded)}: it takes root, the capability CAP_PERFMON, or "
             f"sysctl kernel.perf_event_paranoid at 0 or lower (here {_setting('kernel.perf_event_paranoid')}); a "
-            f"container must be started with that right, too; perf says: {refused}"
+            f"container must be started with that right, too; perf: {refused}"
         ) from None
 
 
@@ -121,7 +122,7 @@ class Recording:
     def check(self) -> None:
         """Make sure that it still records. Raises PerfFailed."""
         if self._process is None or processes.wait_ended(self._process.pid, 0):
-            raise PerfFailed(f"perf has ended while it recorded: {self._last_words()}")
+            raise PerfFailed(f"perf has ended while it recorded, and nothing of it can be read: {self._last_words()}")
 
     def _enable(self, process: "subprocess.Popen[bytes]") -> None:
         if process.stdin is None or process.stdout is None:
@@ -158,8 +159,9 @@ class Recording:
                 pipe.close()
 
     def _last_words(self) -> str:
-        lines = [line.strip() for line in self._said.read_text(errors="replace").splitlines() if line.strip()]
-        return " ".join(lines)[:_LONGEST_LINE] or "nothing"
+        """Return what it has said, each line once, without what it says of our orders."""
+        lines = dict.fromkeys(line.strip() for line in self._said.read_text(errors="replace").splitlines())
+        return " ".join(line for line in lines if line and line not in _OBEYED)[:_LONGEST_LINE] or "it says nothing"
 
 
 @contextmanager
