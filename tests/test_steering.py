@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impls.steering import Instruction, attach, program
@@ -78,6 +78,7 @@ def test_each_cpu_has_all_of_its_workers_and_no_other(cpus: Sequence[int]) -> No
         assert reached(cpus, cpu) == workers_on(cpus, cpu)
 
 
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 400), min_size=1, max_size=40), st.integers(1, 130), st.integers(0, 500))
 def test_whichever_cpus_there_are_a_worker_is_found_from_every_one(there_are: set[int], workers: int, cpu: int) -> None:
     usable = sorted(there_are)

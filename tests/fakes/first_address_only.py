@@ -7,7 +7,7 @@ from impls.contract import Options
 from impls.listeners import open_listeners
 from tests.fakes._alter import replace, run
 
-REJECTED_BY = {"LISTEN-SEVERAL", "LISTEN-MODES", "CLI-LONG-NAMES"}
+REJECTED_BY = {"LISTEN-SEVERAL", "CLI-LONG-NAMES"}
 
 
 def main() -> None:

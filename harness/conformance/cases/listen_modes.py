@@ -19,6 +19,7 @@ _RUNNING = ("--oversubscribe", "--lean")
 """What the server is started with, beside a mode, that several cases share."""
 _SERVES = "each listen mode serves as any other"
 _EXCHANGES = 8
+_LOOK_EVERY_S = 0.05
 
 
 @SECTION.case("LISTEN-MODES", _SERVES, flags=_RUNNING, workers=2, variants=_SURE)
@@ -70,7 +71,7 @@ def sockets(subject: Subject) -> None:
         return len(there_are) == 1 and inodes() == [there_are] * 2
 
     # A worker that has just begun may still hold what is the other's.
-    if not processes.wait_until(as_wanted, SETTLE_S):
+    if not processes.wait_until(as_wanted, SETTLE_S, every_s=_LOOK_EVERY_S):
         raise ContractViolation(
             f"a listener {'for' if mode in APART else 'that is held by'} each of 2 workers with --listen {mode}",
             f"{len(listeners(server))} of them, by inode held as {inodes()}",
