@@ -11,7 +11,7 @@ from harness.registry import Implementation
 from harness.schema import Phase, PlannedCell
 from harness.servers import START_TIMEOUT_S, Server, ServerFailed
 from harness.testbed import Host, Testbed
-from harness.worker_statistics import AcceptedConnections
+from harness.worker_statistics import WorkerStatistics
 
 BACKEND = "backend"
 _NEVER_S = "86400"
@@ -143,8 +143,8 @@ def _contestant(server: Server, name: str, workers: int) -> Contestant:
         server.wait_forked(workers)
         server.check_preloaded()
     target, reply = ports.split(server.listen[0]), server.sample_reply()
-    accepted = AcceptedConnections(server.stderr_path, workers)
-    return Contestant(name, target, reply, server.process_pids(), server, accepted)
+    told = WorkerStatistics(server.stderr_path, workers)
+    return Contestant(name, target, reply, server.process_pids(), server, told)
 
 
 def own_rate_rps(load: LoadSide, backend: Contestant, slice_s: float) -> int:

@@ -17,6 +17,7 @@ from harness.schema import SERVER_ENDED, WORKER_ENDED, Cell, ClientPorts, Phase,
 from harness.servers import Server
 from harness.snapshot import BackendEnded, Snapshot, Subject
 from harness.testbed import Testbed
+from harness.worker_statistics import Told
 
 REPLY_TIMEOUT_S = 2.0
 """How long a slice waits at its end for replies that are still due."""
@@ -43,8 +44,8 @@ class Contestant:
     pids: Sequence[int]
     server: Server
     """Tells what has become of it."""
-    accepted: Callable[[], list[int]]
-    """Returns how many connections each worker has told of since the last call."""
+    told: Callable[[], Told]
+    """Returns what each worker has told of its connections since the last call."""
     idle_rss_bytes: int | None = None
     """How much its memory grew when its idle connections were opened."""
     lost_idle: Callable[[], int] = int
@@ -103,6 +104,7 @@ class LoadSide:
             return unmeasured(self.cell, contestant.name, turn, kind, contestant.server.fate()), {}
         load = _Load.of(outcomes, turn, self.cell.concurrency)
         seen = before.until(after)
+        told = contestant.told()
         failed = sum(load.errors.values()) > MOST_ERRORS_SHARE * load.requests
         if failed:
             self._check_backend()
@@ -134,7 +136,8 @@ class LoadSide:
             ports=ports,
             rss_bytes=after.resident_bytes,
             idle_rss_bytes=contestant.idle_rss_bytes,
-            worker_accepted=contestant.accepted(),
+            worker_accepted=told.accepted,
+            worker_local=told.local,
             backend_rps=self.backend_rps,
         )
         return measured, load.latencies

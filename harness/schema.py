@@ -273,6 +273,17 @@ class ClientPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the ephemeral range that no socket holds."""
 
 
+class WorkerLocality(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections of a worker that were asked on which CPU their packets arrive, and how many said the worker's."""
+
+    local_accepts: Count = 0
+    sampled_accepts: Count = 0
+    """Of the clients' connections, as they were accepted."""
+    local_backends: Count = 0
+    sampled_backends: Count = 0
+    """Of those to backends, as replies were read."""
+
+
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation's turn in a round."""
 
@@ -324,6 +335,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """How much its resident memory grew when the idle connections were opened, at the begin of the block."""
     worker_accepted: list[Count] = []
     """Connections that each worker has told of since the slice before (STAT-VERBOSE, so once a second)."""
+    worker_local: list[WorkerLocality] = []
+    """What each worker has told likewise of where their packets arrive (STAT-LOCALITY)."""
     backend_rps: Count = 0
     """What the same generators got from the backend without a server between, at the begin of the block."""
 
@@ -442,6 +455,11 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: Count = 0
     """The most that was seen."""
     worker_balance: WorkerBalance = WorkerBalance()
+    local_accept_share: float | None = None
+    """Of the clients' connections, those whose packets arrive on the CPU of the worker that accepted them; null where
+    no worker told. On loopback they arrive on the CPU of who sent them."""
+    local_backend_share: float | None = None
+    """Of the connections to backends likewise; a connection counts as often as it was asked when read from."""
     verdict: str
     evidence: str
     """One line: the figures behind the verdict."""

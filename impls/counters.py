@@ -37,6 +37,13 @@ ERROR_LOG: Final = 17
 """A line could not be written to the log."""
 ERROR_RESTARTS: Final = 18
 """The worker died and was replaced; its parent counts that."""
+SAMPLED_ACCEPTS: Final = 19
+"""Clients' connections that were asked on which CPU their packets arrive (``locality.py``)."""
+LOCAL_ACCEPTS: Final = 20
+"""Those of them where it was the worker's."""
+SAMPLED_BACKENDS: Final = 21
+"""Backends' connections likewise."""
+LOCAL_BACKENDS: Final = 22
 
 ERRORS: Final = {
     "accept": ERROR_ACCEPT,

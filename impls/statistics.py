@@ -62,5 +62,7 @@ def _describe(delta: list[int], now: list[int]) -> str:
     errors = " ".join(f"{kind}={delta[slot]}" for kind, slot in counters.ERRORS.items())
     return (
         f"requests {delta[counters.REQUESTS]} accepted {delta[counters.ACCEPTED]} "
-        f"events/poll {events} empty_polls {delta[counters.EMPTY_POLLS]} errors {errors}"
+        f"events/poll {events} empty_polls {delta[counters.EMPTY_POLLS]} "
+        f"local_accepts {delta[counters.LOCAL_ACCEPTS]}/{delta[counters.SAMPLED_ACCEPTS]} "
+        f"local_backends {delta[counters.LOCAL_BACKENDS]}/{delta[counters.SAMPLED_BACKENDS]} errors {errors}"
     )

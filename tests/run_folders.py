@@ -12,7 +12,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.latency import KINDS, LatencyHistogram
 from harness.environment_schema import Environment
 from harness.histogram_log import Key
-from harness.schema import ClientPorts, ContextSwitches, Schedule, Slice, TcpCounts
+from harness.schema import ClientPorts, ContextSwitches, Schedule, Slice, TcpCounts, WorkerLocality
 from tests.simulated import Server, cell, measure, planned
 
 Files = Mapping[str, bytes]
@@ -97,6 +97,7 @@ def _observed(piece: Slice) -> Slice:
         rss_bytes=2**24,
         idle_rss_bytes=2**20,
         worker_accepted=[40],
+        worker_local=[WorkerLocality(local_accepts=1, sampled_accepts=2, local_backends=3, sampled_backends=4)],
         backend_rps=30_000,
         lateness_ns=20_000,
     )

@@ -8,7 +8,7 @@ import pytest
 from harness.analysis.comparison import compare
 from harness.errors import BadInput
 from harness.report import explain
-from harness.schema import ClientPorts, ContextSwitches, CpuUse, Plan, PlannedCell, Slice, TcpCounts
+from harness.schema import ClientPorts, ContextSwitches, CpuUse, Plan, PlannedCell, Slice, TcpCounts, WorkerLocality
 from tests.simulated import WALL_NS, Server, cell, measure, planned
 
 PLAN = planned(["fast", "slow"], cell("short"), cell("proxy", backend=[1]))
@@ -18,6 +18,12 @@ SERVERS = {"fast": Server(20_000), "slow": Server(10_000, errors={"timeout": 1, 
 def use(cpu: int, **times_ns: int) -> CpuUse:
     nothing = CpuUse(cpu=cpu, span_ns=0, busy_ns=0, user_ns=0, system_ns=0, softirq_ns=0, idle_ns=0, steal_ns=0)
     return msgspec.structs.replace(nothing, **times_ns)
+
+
+LOCAL = [
+    WorkerLocality(local_accepts=3, sampled_accepts=4, local_backends=1, sampled_backends=5),
+    WorkerLocality(local_accepts=0, sampled_accepts=1),
+]
 
 
 def observed(piece: Slice) -> Slice:
@@ -40,6 +46,7 @@ def observed(piece: Slice) -> Slice:
         ports=ClientPorts(time_wait=100 * piece.round, left=28_000 - piece.round),
         rss_bytes=42 * 2**20 + piece.round,
         worker_accepted=[30, 10] if piece.round % 2 else [],
+        worker_local=LOCAL if piece.round % 2 else [],
         backend_rps=30_000 + piece.round // 2,
     )
 
@@ -69,6 +76,9 @@ def test_all_that_was_observed_stands_there() -> None:
     assert lines["client's ports"] == "at most 300 in TIME_WAIT, at least 27,997 left"
     assert lines["resident memory"] == "42.0 MiB at most"
     assert lines["accepted by workers"] == "0: 75 %, 1: 25 % of 80 connections"
+    assert lines["local to workers"] == (
+        "60 % of 10 accepted connections (0: 75 %, 1: 0.0 %); 20 % of 10 backend connections (0: 20 %, 1: -)"
+    )
     assert "backend" not in lines
     assert explained(PLAN, slices, "proxy", "slow")["backend"] == (
         "0.0 % of its CPUs; without a server between: 30,000 to 30,001 requests/s"

@@ -23,13 +23,21 @@ def test_verbose_lines_precede_the_total() -> None:
     for events in (1, 0, 5):
         counters.record_poll(rows[0], events)
     rows[0][counters.ERROR_BACKEND_TIMEOUT] += 1
+    rows[0][counters.SAMPLED_ACCEPTS] += 4
+    rows[0][counters.LOCAL_ACCEPTS] += 3
+    rows[0][counters.SAMPLED_BACKENDS] += 2
+    rows[0][counters.LOCAL_BACKENDS] += 1
     first, second, total = statistics.lines()
     assert first == (
-        "worker 0 cpu 3 requests 6 accepted 2 events/poll 1/3.0/5 empty_polls 1 errors "
+        "worker 0 cpu 3 requests 6 accepted 2 events/poll 1/3.0/5 empty_polls 1 "
+        "local_accepts 3/4 local_backends 1/2 errors "
         "accept=0 read=0 write=0 backend_refused=0 backend_timeout=1 backend_broken=0 "
         "backend_out=0 no_backend=0 idle=0 full=0 log=0 restarts=0"
     )
-    assert second.startswith("worker 1 cpu 4 requests 0 accepted 0 events/poll -/-/- empty_polls 0 errors ")
+    assert second.startswith(
+        "worker 1 cpu 4 requests 0 accepted 0 events/poll -/-/- empty_polls 0 "
+        "local_accepts 0/0 local_backends 0/0 errors "
+    )
     assert total == "Request/s 6"
 
 

@@ -7,7 +7,7 @@ import msgspec
 from harness.analysis.comparison import compare
 from harness.report import plan as plan_report
 from harness.report import terminal
-from harness.schema import Plan, PlannedCell, Summary, TcpCounts
+from harness.schema import Plan, PlannedCell, Summary, TcpCounts, WorkerLocality
 from tests.simulated import Server, cell, latencies, measure, planned
 
 NAMES = ("epoll_raw", "uvloop", "gevent", "trio")
@@ -116,6 +116,39 @@ def test_where_the_server_was_not_the_limit_idle_connections_are_told_by_cpu() -
     summary = compare(plan, [*slices, *dearer], {})
     assert summary.cells[0].with_idle.throughput_ratio.value is None
     assert "a needs 200 % (200 to 200 %) of the CPU per request" in " ".join(terminal.render(summary).split())
+
+
+def test_beside_the_balance_of_workers_stands_how_many_of_their_connections_are_local() -> None:
+    two = msgspec.structs.replace(cell(), workers=2, server_cpus=(0, 1))
+    plan = planned(["one", "other", "silent"], two)
+    told = {
+        "one": [
+            WorkerLocality(local_accepts=96, sampled_accepts=100),
+            WorkerLocality(local_accepts=1, sampled_accepts=1),
+        ],
+        "other": [
+            WorkerLocality(local_accepts=1, sampled_accepts=2, local_backends=1, sampled_backends=4),
+            WorkerLocality(),
+        ],
+        "silent": [],
+    }
+    slices = [
+        msgspec.structs.replace(piece, worker_accepted=[30, 10], worker_local=told[piece.impl])
+        for piece in measure(plan, dict.fromkeys(told, Server(10_000)))
+    ]
+    summary = compare(plan, slices, {})
+    assert [(one.local_accept_share, one.local_backend_share) for one in summary.cells] == [
+        (97 / 101, None),
+        (0.5, 0.25),
+        (None, None),
+    ]
+    lines = terminal.render(summary).splitlines()
+    for name, local in (("one", "96 % local"), ("other", "50 + 25 % local"), ("silent", "")):
+        at = costs_row("\n".join(lines), name)
+        assert lines[at].endswith("25 to 75 %")
+        assert lines[at + 1].endswith(local)
+        assert ("local" in lines[at + 1]) == bool(local)
+    assert max(map(len, lines)) <= 120
 
 
 def costs_row(text: str, name: str) -> int:

@@ -167,6 +167,8 @@ class _Field:
             else own.segments_per_request(),
             rss_bytes=own.rss_bytes,
             worker_balance=own.worker_balance(),
+            local_accept_share=own.local_accept_share,
+            local_backend_share=own.local_backend_share,
             with_idle=self._with_idle(impl.name, verdict),
         )
 

@@ -19,6 +19,7 @@ from harness.schema import (
     Slice,
     TcpCounts,
     WorkerBalance,
+    WorkerLocality,
 )
 
 LARGEST_MISSING_SHARE = 0.1
@@ -112,6 +113,18 @@ class Series:
     def worker_accepted(self) -> tuple[int, ...]:
         """Connections that each worker accepted; empty where no slice tells."""
         return _added_up(piece.worker_accepted for piece in self.slices.values())
+
+    @cached_property
+    def worker_local(self) -> tuple[WorkerLocality, ...]:
+        """What each worker told of where its connections' packets arrive; empty where no slice tells."""
+        by_field = {
+            name: _added_up([getattr(worker, name) for worker in piece.worker_local] for piece in self.slices.values())
+            for name in WorkerLocality.__struct_fields__
+        }
+        return tuple(
+            WorkerLocality(**dict(zip(by_field, counts, strict=True)))
+            for counts in zip(*by_field.values(), strict=True)
+        )
 
     @cached_property
     def cpus(self) -> Mapping[int, CpuUse]:
@@ -246,6 +259,18 @@ class Series:
         if not sum(accepted):
             return WorkerBalance()
         return WorkerBalance(min(accepted) / sum(accepted), max(accepted) / sum(accepted))
+
+    @property
+    def local_accept_share(self) -> float | None:
+        """Which share of the clients' connections that were asked is local; None where none was."""
+        sampled = sum(worker.sampled_accepts for worker in self.worker_local)
+        return sum(worker.local_accepts for worker in self.worker_local) / sampled if sampled else None
+
+    @property
+    def local_backend_share(self) -> float | None:
+        """The same of the connections to backends."""
+        sampled = sum(worker.sampled_backends for worker in self.worker_local)
+        return sum(worker.local_backends for worker in self.worker_local) / sampled if sampled else None
 
 
 NOTHING = Series({})

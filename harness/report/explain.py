@@ -84,6 +84,7 @@ def _lines(
     if cell.idle:
         yield "idle connections", _idle(cell, load.series)
     yield "accepted by workers", _workers(load.series.worker_accepted)
+    yield "local to workers", _local(load.series)
 
 
 def _measured(load: Evidence) -> str:
@@ -182,6 +183,27 @@ def _workers(accepted: Sequence[int]) -> str:
         return _NOT_OBSERVED
     shares = (f"{index}: {_per_cent(count / sum(accepted))}" for index, count in enumerate(accepted))
     return f"{', '.join(shares)} of {sum(accepted):,} connections"
+
+
+def _local(series: Series) -> str:
+    told = series.worker_local
+    parts = [
+        _of_worker_cpus([(worker.local_accepts, worker.sampled_accepts) for worker in told], "accepted connections"),
+        _of_worker_cpus([(worker.local_backends, worker.sampled_backends) for worker in told], "backend connections"),
+    ]
+    return "; ".join(filter(None, parts)) or _NOT_OBSERVED
+
+
+def _of_worker_cpus(counts: Sequence[tuple[int, int]], what: str) -> str:
+    """Say how many of those that were asked are local, in all and for each worker; nothing where none was."""
+    local, sampled = sum(local for local, _ in counts), sum(sampled for _, sampled in counts)
+    if not sampled:
+        return ""
+    shares = (
+        f"{index}: {_per_cent(own_local / own) if own else figures.NONE}"
+        for index, (own_local, own) in enumerate(counts)
+    )
+    return f"{_per_cent(local / sampled)} of {sampled:,} {what} ({', '.join(shares)})"
 
 
 def _cpu_table(cell: PlannedCell, load: Evidence) -> str:

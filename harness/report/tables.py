@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from harness.report import figures
-from harness.schema import CellSummary, Estimate, LatencyUs
+from harness.schema import CellSummary, Estimate, LatencyUs, WorkerBalance
 
 _NAME_WIDTHS = (len("epoll_raw+reuseport+fastsocket+lean"), len("epoll_raw+percpu+lean"), len("epoll_raw+lean"))
 """The widest with which all of a table fits is taken, or the last."""
@@ -146,7 +146,6 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
     decimals = 0 if (cpu.total or 0) >= _SHOW_WHOLE_US_FROM else 1
     split = [figures.number(part, decimals) for part in (cpu.user, cpu.system, cpu.softirq) if part is not None]
     is_reference = entry.impl == reference
-    balance = entry.worker_balance
     return [
         f"{figures.number(cpu.total, decimals)}\n{' + '.join(split)}",
         _ratio(entry.cpu_ratio, is_reference=is_reference),
@@ -154,10 +153,20 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
         _ratio(fixed.cpu_ratio, is_reference=is_reference),
         figures.NONE if segments.in_ is None else f"{segments.in_:.2f} + {figures.number(segments.out, 2)}",
         figures.number(entry.rss_bytes / _MEGABYTE, 0) if entry.rss_bytes else figures.NONE,
-        figures.NONE
-        if balance.min_share is None or balance.max_share is None or entry.workers == 1
-        else f"{balance.min_share * 100:.0f} to {balance.max_share * 100:.0f} %",
+        figures.NONE if entry.workers == 1 else f"{_balance(entry.worker_balance)}\n{_locality(entry)}",
     ]
+
+
+def _balance(balance: WorkerBalance) -> str:
+    if balance.min_share is None or balance.max_share is None:
+        return figures.NONE
+    return f"{balance.min_share * 100:.0f} to {balance.max_share * 100:.0f} %"
+
+
+def _locality(entry: CellSummary) -> str:
+    """Return ``97 % local``, in a proxy with the backends' side behind the clients': ``97 + 50 % local``."""
+    shares = [share for share in (entry.local_accept_share, entry.local_backend_share) if share is not None]
+    return f"{' + '.join(f'{share * 100:.0f}' for share in shares)} % local" if shares else ""
 
 
 def _name(entry: CellSummary, mark: str, width: int) -> str:

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from impls import counters
+from impls import counters, locality
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
 
@@ -32,6 +32,7 @@ class Listeners:
         self._rests_until_s = 0.0
         self._is_starved = False
         """Something was wanting, and no connection was accepted since."""
+        self._sample = locality.of_clients(worker)
         self.is_paused = False
         """They are out of the set; ``adjust`` has to be called each turn."""
         self.when_paused: Callable[[], None] = lambda: None
@@ -98,7 +99,7 @@ class Listeners:
         self.is_paused = self.is_paused and bool(self.accepts)
 
     def _acceptor(self, listener: socket.socket) -> Accept:
-        row, log, debug = self._worker.counters, self._worker.log, self._worker.options.debug
+        row, log, debug, sample = self._worker.counters, self._worker.log, self._worker.options.debug, self._sample
         # What socket.accept is built on: it returns a bare descriptor instead of a new socket object.
         accept_one: Callable[[], tuple[int, tuple[str, int]]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -118,6 +119,8 @@ class Listeners:
             row[counters.ACCEPTED] += len(accepted)
             if accepted:
                 self._is_starved = False
+                if sample:
+                    sample.of(accepted)
             if failure:
                 self._failed(failure)
             return accepted

@@ -13,6 +13,7 @@ from impls.epoll_raw.pair import ALL_EVENTS, Pair, Side
 from impls.epoll_raw.pair_backends import PairBackends
 from impls.epoll_raw.pair_clients import PairClients
 from impls.epoll_raw.turn import Turn
+from impls.locality import Sample
 from impls.worker import Worker
 
 TURN_READS = 16
@@ -23,8 +24,15 @@ class PairRelay:
     """Reads and writes for all pairs of a worker."""
 
     def __init__(
-        self, worker: Worker, epoll: select.epoll, turn: Turn, clients: PairClients, backends: PairBackends
+        self,
+        worker: Worker,
+        epoll: select.epoll,
+        turn: Turn,
+        clients: PairClients,
+        backends: PairBackends,
+        sample: Sample | None,
     ) -> None:
+        """``sample`` is told of backends that were read from."""
         self._keepalive = worker.options.keepalive
         self._row = worker.counters
         self._log = worker.log
@@ -33,6 +41,7 @@ class PairRelay:
         self._turn = turn
         self._clients = clients
         self._backends = backends
+        self._sample = sample
         self._moved_s, self._waiting = clients.moved_s, backends.waiting
 
     # Reading, on either side
@@ -52,6 +61,8 @@ class PairRelay:
                 return
             if self._debug:
                 self._log.read(side.fd, data)
+            if self._sample and side is side.pair.backend:
+                self._sample.of((side.fd,))
             self.arrived(side, data)
             if not side.is_open:
                 return

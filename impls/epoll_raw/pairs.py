@@ -19,6 +19,7 @@ from impls.epoll_raw.pair_clients import PairClients
 from impls.epoll_raw.pair_limits import PairLimits
 from impls.epoll_raw.pair_relay import PairRelay
 from impls.epoll_raw.turn import Turn
+from impls.locality import Sample
 from impls.queues import unread
 from impls.worker import Worker
 
@@ -40,13 +41,17 @@ class Pairs:
         backends: Backends[Target],
         looks: Looks,
         rest_from_accepting: Callable[[], None],
+        sample: Sample | None,
     ) -> None:
-        """``rest_from_accepting`` is called when there is no descriptor for a connection to a backend."""
+        """``rest_from_accepting`` is called when there is no descriptor for a connection to a backend.
+
+        ``sample`` is told of those that were read from.
+        """
         self._row = worker.counters
         self.turn = Turn(worker)
         self.clients = PairClients(worker, self.turn, looks)
         self.backends = PairBackends(worker, epoll, self.turn, backends, rest_from_accepting)
-        self._relay = PairRelay(worker, epoll, self.turn, self.clients, self.backends)
+        self._relay = PairRelay(worker, epoll, self.turn, self.clients, self.backends, sample)
         self.limits = PairLimits(worker, self.turn, looks, self.clients, self.backends, self._relay)
 
     @property

@@ -26,7 +26,7 @@ import os
 import select
 from time import monotonic
 
-from impls import counters
+from impls import counters, locality
 from impls.backends import Backends
 from impls.contract import RELAY_SIZE
 from impls.epoll_raw import no_wait
@@ -53,7 +53,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
     backends = Backends(sockets.targets, options.backend_rest_s, options.connect_timeout_s, row)
     looks = Looks(options.idle_timeout_s)
-    pairs = Pairs(worker, epoll, backends, looks, listeners.rest)
+    sample = locality.of_backends(worker)
+    pairs = Pairs(worker, epoll, backends, looks, listeners.rest, sample)
     usual = Usual(sockets, backends, pairs)
     limits = ProxyLimits(worker, epoll, listeners, usual, pairs, looks)
     accepts, sides = listeners.accepts, pairs.turn.sides
@@ -121,6 +122,8 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
             except OSError:
                 reply = b""  # reset just now, which ends the exchange as the end of the stream does
             replies.append((backend, reply, event))
+        if sample:
+            sample.of([backend for backend, _, _ in replies])
 
         for backend in connected:
             if backend not in connecting:

@@ -8,7 +8,7 @@ from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.server import StreamServer
 
-from impls import counters
+from impls import counters, locality
 from impls.connections import Connections
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
@@ -27,6 +27,7 @@ class Acceptor:
 
     def __init__(self, worker: Worker) -> None:
         self.connections: Connections[Connection] = Connections(worker, self._connection_ended)
+        self.sample = locality.of_clients(worker)
         self._worker = worker
         self._servers: list[_Server] = []
         self._ordered = get_hub().loop.io(worker.orders.fileno(), READABLE)
@@ -98,6 +99,7 @@ class _Server(StreamServer):
         self._acceptor = acceptor
         self._connections = acceptor.connections
         self._accepted = acceptor.connections.accepted
+        self._sample = acceptor.sample
         super().__init__(listener, handler, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # the stubs lack both
 
     def full(self) -> bool:
@@ -123,6 +125,8 @@ class _Server(StreamServer):
             if self._connections.awaited:
                 self._acceptor.resume()
             worker.counters[counters.ACCEPTED] += 1
+            if self._sample:
+                self._sample.of((accepted[0].fileno(),))
             if worker.options.debug:
                 connection, peer = accepted
                 worker.log.accepted(connection.fileno(), peer)

@@ -20,7 +20,7 @@ import gevent
 from gevent.hub import get_hub
 from gevent.lock import BoundedSemaphore
 
-from impls import counters
+from impls import counters, locality
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
@@ -57,6 +57,7 @@ class _Common:
         self.failures = Failures(self.backends, worker.counters, worker.log)
         self.turn = Turn()
         self.unread = Unread(_Pair.has_gone)
+        self.sample = locality.of_backends(worker)
         self._reserve = Reserve()
         self._waiting = 0
         self._trying = BoundedSemaphore()
@@ -115,8 +116,8 @@ class _Pair:
 
     __slots__ = (
         "_address", "_backend", "_client", "_common", "_connections", "_debug", "_failing", "_failures", "_forwarder",
-        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_timer", "_turn", "_unread",
-        "exchange", "wait_until_s",
+        "_keepalive", "_late", "_log", "_more", "_options", "_orders", "_over", "_row", "_sample", "_timer", "_turn",
+        "_unread", "exchange", "wait_until_s",
     )  # fmt: skip
 
     def __init__(self, common: _Common, client: Connection) -> None:
@@ -132,6 +133,7 @@ class _Pair:
         self._connections = common.connections
         self._turn = common.turn
         self._unread = common.unread
+        self._sample = common.sample
         self._client = client
         self.exchange = Exchange()
         self._late = False
@@ -342,8 +344,7 @@ class _Pair:
                 data = backend.recv(RELAY_SIZE)
             except OSError as error:
                 return self._backend_lost(fd, error)
-            if self._debug:
-                self._log.read(fd, data)
+            self._took(fd, data)
             if not data:
                 return self._failures.ended(self._address, exchange, cleanly=True)
             completed = exchange.replied(data)
@@ -364,6 +365,13 @@ class _Pair:
                     self._connections.end_unused(self._client)
             if len(data) > SMALL_PIECE:
                 self._turn.moved(self)
+
+    def _took(self, backend: int, data: bytes) -> None:
+        """Take note of what was read from the backend."""
+        if self._debug:
+            self._log.read(backend, data)
+        if self._sample:
+            self._sample.of((backend,))
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

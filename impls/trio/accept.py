@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import trio
 
-from impls import counters
+from impls import counters, locality
 from impls.connections import Connections
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
@@ -25,6 +25,7 @@ class Acceptor:
     def __init__(self, worker: Worker) -> None:
         self.connections: Connections[Connection] = Connections(worker, self._connection_ended)
         self._worker = worker
+        self._sample = locality.of_clients(worker)
         self._ended = trio.Event()
         """That a connection has ended; a new one for each wait."""
 
@@ -106,6 +107,8 @@ class Acceptor:
         connection = trio.socket.from_stdlib_socket(accepted)
         self.connections.accepted[connection] = self.connections.sweeps
         worker.counters[counters.ACCEPTED] += 1
+        if self._sample:
+            self._sample.of((accepted.fileno(),))
         if worker.options.debug:
             worker.log.accepted(connection.fileno(), peer)
         nursery.start_soon(handler, connection)

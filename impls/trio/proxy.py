@@ -7,7 +7,7 @@ import socket
 
 import trio
 
-from impls import counters
+from impls import counters, locality
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.connections import Connections
@@ -42,6 +42,7 @@ class _Common:
         self.backends = Backends(options.backends, options.backend_rest_s, options.connect_timeout_s, worker.counters)
         self.failures = Failures(self.backends, worker.counters, worker.log)
         self.unread = Unread(_Pair.has_gone)
+        self.sample = locality.of_backends(worker)
         self._reserve = Reserve()
         self._waiting = 0
         self._trying = trio.Lock()
@@ -107,6 +108,7 @@ class _Pair:
         "_options",
         "_orders",
         "_row",
+        "_sample",
         "_scope",
         "exchange",
         "wait_until_s",
@@ -123,6 +125,7 @@ class _Pair:
         self._common = common
         self._failures = common.failures
         self._connections = common.connections
+        self._sample = common.sample
         self._client = client
         self.exchange = Exchange()
         self._client_gone = False
@@ -301,8 +304,7 @@ class _Pair:
                 if self._debug:
                     self._log.line(f"error {fd} {error.strerror}")
                 return self._failures.ended(self._address, exchange, cleanly=False)
-            if self._debug:
-                self._log.read(fd, data)
+            self._took(fd, data)
             if not data:
                 return self._failures.ended(self._address, exchange, cleanly=True)
             completed = exchange.replied(data)
@@ -323,6 +325,13 @@ class _Pair:
                 self._watch()
             elif self._orders.to_stop:
                 self._connections.end_unused(self._client)
+
+    def _took(self, backend: int, data: bytes) -> None:
+        """Take note of what was read from the backend."""
+        if self._debug:
+            self._log.read(backend, data)
+        if self._sample:
+            self._sample.of((backend,))
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, cast
 
-from impls import counters
+from impls import counters, locality
 from impls.descriptors import EXHAUSTED
 from impls.uvloop.clients import Client, Clients
 from impls.worker import Worker
@@ -90,6 +90,7 @@ class _Listening:
         self._clients = clients
         self._connect = connect
         self._loop = asyncio.get_running_loop()
+        self._sample = locality.of_clients(worker)
         self._exhausted = False
         """The last accept(2) failed for want of something."""
         self._rests = False
@@ -133,11 +134,13 @@ class _Listening:
         accept_one: Callable[[], tuple[int, Any]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         open_transport = self._loop.connect_accepted_socket
         opening: list[_Opening] = []
+        accepted: list[int] = []
         none_left = False
         failure: OSError | None = None
         try:
             for _ in range(room):
                 fd, _peer = accept_one()
+                accepted.append(fd)
                 one = open_transport(partial(connect, fd), cast("socket.socket", _Accepted(fd)))
                 one.send(None)
                 opening.append(one)
@@ -149,6 +152,8 @@ class _Listening:
             self._exhausted = False
             self._worker.counters[counters.ACCEPTED] += len(opening)
             self._loop.call_soon(_finish, opening)
+            if self._sample:
+                self._sample.of(accepted)
         if failure is not None:
             self._failed(failure)
         return none_left

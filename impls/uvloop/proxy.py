@@ -23,7 +23,7 @@ import os
 import socket
 from functools import partial
 
-from impls import counters, queues
+from impls import counters, locality, queues
 from impls.addresses import Address
 from impls.backends import Backends
 from impls.contract import BAD_GATEWAY, LINGER_MOST_S, LINGER_S, RELAY_SIZE
@@ -57,6 +57,7 @@ class _Relay:
     def __init__(self, worker: Worker) -> None:
         self.clients = Clients(worker)
         self.row = worker.counters
+        self.sample = locality.of_backends(worker)
         self.log = worker.log
         self.debug = worker.options.debug
         self.keepalive = worker.options.keepalive
@@ -470,6 +471,8 @@ class _Backend(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._relay.debug:
             self._relay.log.read(descriptor(self._transport), data)
+        if self._relay.sample:
+            self._relay.sample.of((descriptor(self._transport),))
         self._pair.reply_received(data)
 
     def eof_received(self) -> None:

@@ -28,7 +28,7 @@ from harness.peers import flags as peer_flags
 from harness.registry import find
 from harness.schema import LARGEST
 from harness.testbed import cpus
-from harness.worker_statistics import AcceptedConnections
+from harness.worker_statistics import WorkerStatistics
 from impls import addresses, flags
 from impls.contract import Options
 from tests import hostile
@@ -303,11 +303,11 @@ def test_a_server_prints_figures_that_cannot_be__they_are_left_out(
 ) -> None:
     stderr = tmp_path / "server.err"
     stderr.write_bytes(b"".join(line + b"\n" for line in lines))
-    assert AcceptedConnections(stderr, 2)() == told
+    assert WorkerStatistics(stderr, 2)().accepted == told
 
 
 def test_a_server_prints_a_line_without_end__what_follows_it_is_still_read(tmp_path: Path) -> None:
     stderr = tmp_path / "server.err"
     stderr.write_bytes(b"x" * 3_000_000 + b"\nworker 1 cpu 0 requests 5 accepted 2 x\n")
-    accepted = AcceptedConnections(stderr, 2)
-    assert [0, 2] in [accepted() for _ in range(4)]
+    told = WorkerStatistics(stderr, 2)
+    assert [0, 2] in [told().accepted for _ in range(4)]

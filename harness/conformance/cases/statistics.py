@@ -19,7 +19,8 @@ SECTION = Section()
 _TOTAL = re.compile(rf"{TOTAL}(\d+)")
 _WORKER = re.compile(
     r"worker (\d+) cpu (\d+) requests (\d+) accepted (\d+) "
-    r"events/poll (?:-/-/-|\d+/\d+(?:\.\d+)?/\d+) empty_polls \d+ errors(?: \w+=\d+)+"
+    r"events/poll (?:-/-/-|\d+/\d+(?:\.\d+)?/\d+) empty_polls \d+ "
+    r"local_accepts \d+/\d+ local_backends \d+/\d+ errors(?: \w+=\d+)+"
 )
 _TOLERANCE = 0.1
 """A second is a little longer on a busy machine, which makes the figure per second smaller."""
