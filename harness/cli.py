@@ -20,7 +20,7 @@ from harness.analysis.stats import FEWEST_ROUNDS
 from harness.cost import command as costs
 from harness.errors import BadInput
 from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
-from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage, Preload
+from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage, Preload, Ranges
 from harness.peers import PEERS
 from harness.profile import command as profiles
 from harness.registry import find
@@ -39,6 +39,7 @@ EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 OUTPUT, PROGRESS = Console(), Console(stderr=True)
 MAX_CONCURRENCY = 20_000
 """The generator needs a local port for each connection; on loopback there are about 28 thousand by default."""
+MAX_WORKERS = 4096
 MAX_IDLE = 60_000
 """Each needs a local port of its own, too."""
 PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
@@ -148,6 +149,24 @@ _rfs = click.option(
 )  # fmt: skip
 
 
+def _run(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a run that is stored, and can go on."""
+    options = [
+        click.option("--blocks", type=Counts(1000, several=False), default=str(plan.BLOCKS), show_default=True,
+                     help="How often the servers are started afresh in each cell."),
+        click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier run.  [default: random]"),
+        click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
+                     help="Where the run's folder is made."),
+        click.option("--json", "json_file", type=FileName(), metavar="FILE",
+                     help="Also write the summary to this file."),
+        click.option("--resume", "run", type=FileName(), metavar="RUN",
+                     help="Go on with this run where it ended; its plan stays, so no other option but --json."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @cli.command()
 @_implementations
 @_variants
@@ -170,7 +189,8 @@ def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[st
     "--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
     help="short: a connection per request; keepalive; proxy: short through a relay to a backend.",
 )  # fmt: skip
-@click.option("--workers", type=Counts(4096), default="1", show_default=True, help="Worker processes of each server.")
+@click.option("--workers", type=Counts(MAX_WORKERS), default="1", show_default=True,
+              help="Worker processes of each server.")  # fmt: skip
 @click.option(
     "--concurrency", type=Counts(MAX_CONCURRENCY), default="100", show_default=True, help="Connections at a time."
 )
@@ -185,17 +205,10 @@ def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[st
 @click.option("--budget", type=Duration(0.1, 86400), help="Load time in all.  [default: 60s; ab, wrk: 3m]")
 @click.option("--precision", type=Percentage(0.1, 50), metavar="PERCENT",
               help="End a cell when every ratio is known to this, as in 2%; the budget is then the most.")  # fmt: skip
-@click.option("--blocks", type=Counts(1000, several=False), default=str(plan.BLOCKS), show_default=True,
-              help="How often the servers are started afresh in each cell.")  # fmt: skip
 @click.option("--slice", "slice_s", type=Duration(0.01, 60),
               help="A server's turn in a round; made longer where a slow server needs it.  "
               "[default: 50ms; ab, wrk: 1s]")  # fmt: skip
-@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier run.  [default: random]")
-@click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
-              help="Where the run's folder is made.")  # fmt: skip
-@click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the summary to this file.")
-@click.option("--resume", "run", type=FileName(), metavar="RUN",
-              help="Go on with this run where it ended; its plan stays, so no other option but --json.")  # fmt: skip
+@_run
 @click.pass_context
 def compare(
     context: click.Context,
@@ -247,6 +260,70 @@ def compare(
         client=client,
         blocks=blocks[0],
         precision=precision,
+    )
+    return _status(comparison.compare(request, OUTPUT, PROGRESS))
+
+
+@cli.command()
+@click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES", help="As with compare.")
+@_external
+@_variants
+@click.option("--reference", metavar="NAME", help="As with compare.  [default: epoll_raw, or its first variant]")
+@click.option("--workloads", type=Names(WORKLOADS), default="short", show_default=True, help="As with compare.")
+@click.option("--workers", type=Ranges(MAX_WORKERS), metavar="NUMBERS",
+              help="As in 1..4 or 1,2,4..8.  [default: 1, 2, 4, 8, ... while as many cores are left]")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
+              help="Connections at a time for each worker.")  # fmt: skip
+@_placement
+@_rfs
+@click.option("--budget", type=Duration(0.1, 86400), default="60s", show_default=True, help="Load time in all.")
+@click.option("--slice", "slice_s", type=Duration(0.01, 60), default="50ms", show_default=True,
+              help="A server's turn in a round; made longer where a slow server needs it.")  # fmt: skip
+@_run
+@click.pass_context
+def scale(
+    context: click.Context,
+    impls: str,
+    externals: Sequence[str],
+    axes: Axes,
+    reference: str | None,
+    workloads: Sequence[Workload],
+    workers: Sequence[int] | None,
+    concurrency: int,
+    testbed: Choice,
+    cpus: Cpus,
+    rfs: bool,  # noqa: FBT001  click passes options by name
+    budget: float,
+    slice_s: float,
+    blocks: Sequence[int],
+    seed: int | None,
+    out: Path,
+    json_file: Path | None,
+    run: Path | None,
+) -> int:
+    """Tell how throughput and CPU per request grow with workers, and fit the law of scaling.
+
+    All numbers of workers, and all variants (--listen shared,reuseport,percpu), are measured in the same rounds, with
+    the same client. docs/scaling.md has more. Exit status: as with compare.
+    """
+    if run is not None:
+        _refuse_others(context, "run", "json_file")
+        return _status(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+    numbers = workers or hosts.usual_workers(cpus, workloads)
+    request = comparison.Request(
+        implementations=find(impls, externals, axes=axes),
+        reference=reference,
+        cells=plan.points(workloads, numbers, concurrency, MAX_CONCURRENCY),
+        budget_s=budget,
+        slice_s=slice_s,
+        seed=secrets.randbits(32) if seed is None else seed,
+        out=out,
+        json_file=json_file,
+        testbed=testbed,
+        cpus=cpus,
+        rfs=rfs,
+        blocks=blocks[0],
+        interleaved=True,
     )
     return _status(comparison.compare(request, OUTPUT, PROGRESS))
 
@@ -521,7 +598,7 @@ def torture_command(
               help="How many for each implementation.")  # fmt: skip
 @click.option("--workload", type=click.Choice(WORKLOADS), default="short", show_default=True,
               help="As with compare; on kept connections so many requests.")  # fmt: skip
-@click.option("--workers", type=Counts(4096, several=False), default="1", show_default=True,
+@click.option("--workers", type=Counts(MAX_WORKERS, several=False), default="1", show_default=True,
               help="Worker processes of each server.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
               help="Connections at a time.")  # fmt: skip

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from harness import environment, hosts, open_files, plan, results, resumption, versions
+from harness.analysis import published
 from harness.analysis.comparison import compare as sum_up
 from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
@@ -22,6 +23,7 @@ from harness.loadgen.witnesses import WITNESSES
 from harness.registry import Implementation, find
 from harness.report import figures, terminal
 from harness.report import plan as plan_report
+from harness.report import scaling as scaling_report
 from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
 from harness.results import RunFolder, StoredRun
@@ -51,6 +53,8 @@ class Request:
     client: Client = "builtin"
     blocks: int = plan.BLOCKS
     precision: float | None = None
+    interleaved: bool = False
+    """Whether the cells of a workload are measured together, to tell how it scales."""
 
 
 Outcome = Literal["complete", "interrupted", "broken off"]
@@ -126,7 +130,8 @@ def _carry_out(
     progress: Console,
 ) -> Result:
     """Check, measure and report what is left of a plan."""
-    again = f"harness compare --resume {shlex.quote(str(folder.path))} goes on with it."
+    command = "scale" if planned.interleaved else "compare"
+    again = f"harness {command} --resume {shlex.quote(str(folder.path))} goes on with it."
     outcome: Outcome | None = None
     if not planned.conformance_checked:
         try:
@@ -189,14 +194,19 @@ def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary
     summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
     changed = changes(stored.environment, stored.environment_after) if stored.environment_after else ()
     summary = msgspec.structs.replace(summary, environment_changes=changed)
-    figures.show(output, terminal.render(summary))
+    figures.show(output, scaling_report.render(summary) if summary.scaling else terminal.render(summary))
     for note in stored.notes:
         figures.show(output, note)
     return summary
 
 
 def _plan(request: Request, testbed: Testbed) -> Plan:
-    cells = [hosts.place(request.cpus, cell) for cell in plan.with_takers(request.cells, request.implementations)]
+    wanted = plan.with_takers(request.cells, request.implementations)
+    cells = (
+        hosts.place_together(request.cpus, wanted)
+        if request.interleaved
+        else [hosts.place(request.cpus, cell) for cell in wanted]
+    )
     names = [implementation.name for implementation in request.implementations]
     reference = plan.choose_reference(names, request.reference)
     return plan.make(
@@ -222,6 +232,8 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
         client=request.client,
         blocks=request.blocks,
         precision=request.precision,
+        interleaved=request.interleaved,
+        extrapolate_to=sorted({published.CORES, len(hosts.allowed_cpus())}) if request.interleaved else (),
     )
 
 

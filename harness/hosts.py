@@ -1,16 +1,16 @@
 """Where a command runs its servers and its load: on this machine's CPUs, on hosts of a testbed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 
 from harness import leftovers
 from harness.report.figures import show
-from harness.schema import Cell, PlannedCell
-from harness.testbed import Choice, Testbed, open_testbed, placement
-from harness.testbed.cpus import siblings
+from harness.schema import Cell, PlannedCell, Workload
+from harness.testbed import Choice, Testbed, open_testbed, placement, points
+from harness.testbed.cpus import packages, siblings
 from harness.testbed.placement import Cpus
 
 
@@ -27,13 +27,35 @@ def opened(choice: Choice, progress: Console, *, with_backend: bool, rfs: bool =
         yield testbed
 
 
+def allowed_cpus() -> list[int]:
+    """List the CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
 def place(cpus: Cpus, cell: Cell) -> PlannedCell:
     """Place a cell on the CPUs that this process may use. Raises BadInput."""
     return placement.place(
         cell,
-        sorted(os.sched_getaffinity(0)),
+        allowed_cpus(),
         server_cpus=cpus.server,
         client_cpus=cpus.client,
         backend_cpus=cpus.backend,
         siblings=siblings(),
+        packages=packages(),
     )
+
+
+def place_together(cpus: Cpus, cells: Sequence[Cell]) -> list[PlannedCell]:
+    """Place cells that are to be measured together, those of each workload with one client. Raises BadInput."""
+    allowed, of_core, of_package = allowed_cpus(), siblings(), packages()
+    placed: list[PlannedCell] = []
+    for workload in dict.fromkeys(cell.workload for cell in cells):
+        several = [cell for cell in cells if cell.workload == workload]
+        placed += points.place_together(several, allowed, cpus, siblings=of_core, packages=of_package)
+    return placed
+
+
+def usual_workers(cpus: Cpus, workloads: Collection[Workload]) -> tuple[int, ...]:
+    """Choose the numbers of workers to be compared on the CPUs that this process may use."""
+    sides = 2 if "proxy" in workloads else 1
+    return points.usual_workers(allowed_cpus(), sides, chosen=cpus.server, siblings=siblings())

@@ -79,6 +79,21 @@ class Counts(click.ParamType[tuple[int, ...]]):
         return tuple(dict.fromkeys(counts))
 
 
+class Ranges(Counts):
+    """Several numbers, of which a range such as ``1..4`` names all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the text; a number given twice counts once, and the smallest comes first."""
+        found: set[int] = set()
+        for part in str(value).split(","):
+            first, dots, last = part.partition("..")
+            ends = super().convert(f"{first},{last}" if dots else first, param, ctx)
+            if ends[0] > ends[-1]:
+                self.fail(f"{part.strip()!r} counts downwards; give {ends[-1]}..{ends[0]}", param, ctx)
+            found.update(range(ends[0], ends[-1] + 1))
+        return tuple(sorted(found))
+
+
 class Number(click.ParamType[int]):
     """A number from 0 on."""
 

@@ -47,6 +47,19 @@ def expand(
     return tuple(Cell(*point) for point in itertools.product(workloads, workers, concurrencies, rates_rps, idle))
 
 
+def points(workloads: Sequence[Workload], workers: Sequence[int], concurrency: int, most: int) -> tuple[Cell, ...]:
+    """Make a cell for each number of workers, with so many connections for each of them.
+
+    Raises BadInput for more than ``most`` connections.
+    """
+    if max(workers) * concurrency > most:
+        raise BadInput(
+            f"--concurrency {concurrency}: {max(workers)} workers with as many connections each are more than "
+            f"{most:,}; give {most // max(workers)} or less, or fewer --workers"
+        )
+    return tuple(Cell(workload, number, number * concurrency) for workload in workloads for number in workers)
+
+
 def rounds(budget_s: float, implementation_count: int, slice_s: float, slices_per_round: float) -> int:
     """Tell how many rounds of a cell its share of the budget holds, FEWEST_ROUNDS at least."""
     return max(FEWEST_ROUNDS, int(budget_s / (max(1, implementation_count) * slice_s * slices_per_round)))
@@ -138,6 +151,7 @@ def make(
     precision: float | None = None,
     conformance_checked: bool = False,
     interleaved: bool = False,
+    extrapolate_to: Sequence[int] = (),
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
     at_fixed_rates = any(has_fixed_rates(cell, interleaved=interleaved) for cell in cells)
@@ -169,4 +183,5 @@ def make(
         precision=precision,
         conformance_checked=conformance_checked,
         interleaved=interleaved,
+        extrapolate_to=tuple(extrapolate_to),
     )

@@ -193,6 +193,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all implementations have been checked; before that none is conformant."""
     interleaved: bool = False
     """Whether the cells of one workload are up at once, and a round has a slice of each of them: for its scaling."""
+    extrapolate_to: tuple[Positive, ...] = ()
+    """Numbers of workers for which the fitted law's throughput is told where none was measured with as many."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that contradicts itself, with ValueError (ValidationError when it is read from a file)."""
@@ -501,6 +503,52 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
         return Cell(self.workload, self.workers, self.concurrency, self.rate_rps, self.idle)
 
 
+class ScalingPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What one implementation makes of a number of workers; the entry of that cell has the rest."""
+
+    workers: Positive
+    concurrency: Positive
+    speed_up: Estimate = Estimate()
+    """Throughput to that with the fewest workers in the same round."""
+    efficiency: Estimate = Estimate()
+    """Speed-up to how many times as many workers there are: 1 where each does as much as one of the fewest."""
+
+
+class Extrapolation(msgspec.Struct, frozen=True):
+    """What a law says of a number of workers that was not measured."""
+
+    workers: Positive
+    throughput_rps: Estimate
+
+
+class ScalingLaw(msgspec.Struct, frozen=True, kw_only=True):
+    """The Universal Scalability Law as fitted: X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))."""
+
+    lambda_rps: Estimate
+    """Throughput of one worker."""
+    sigma: Estimate
+    """Contention: the share of the work that only one worker at a time can do."""
+    kappa: Estimate
+    """Coherency: what each pair of workers costs by having to agree."""
+    peak_workers: Estimate = Estimate()
+    """Where throughput is largest; no claim where kappa's interval holds 0."""
+    largest_deviation: Share
+    """How far the point that fits worst is from the law, as a share of the law's figure."""
+    extrapolations: tuple[Extrapolation, ...] = ()
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """Throughput of one implementation against the number of workers."""
+
+    impl: str
+    workload: Workload
+    points: tuple[ScalingPoint, ...]
+    """By workers, fewest first."""
+    law: ScalingLaw | None = None
+    why_no_law: str = ""
+    """Why none could be fitted; empty where one was."""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is claimed of a run; the report is made from this alone."""
 
@@ -516,3 +564,5 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Cells in which an interval is wider than asked for, or missing."""
     environment_changes: tuple[str, ...] = ()
     """What was different on the machine after the run; a sentence each."""
+    scaling: tuple[Scaling, ...] = ()
+    """Of a run whose cells were measured together; else empty."""

@@ -1,5 +1,7 @@
 """Who runs on which CPU."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import get_args
 
 import click
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 
 from harness.errors import BadInput
 from harness.options import CpuList
+from harness.registry import ROOT
 from harness.schema import Cell, PlannedCell, Workload
 from harness.testbed import cpus
-from harness.testbed.placement import Siblings, place
+from harness.testbed.placement import Cpus, Packages, Siblings, place
+from harness.testbed.points import place_together, usual_workers
 
 
 def machine(cores: int, threads: int) -> Siblings:
@@ -127,6 +131,94 @@ def test_every_side_has_cpus_and_cores_in_common_only_when_there_are_too_few(
         taken = [{cpu % cores for cpu in side} for side in used]
         assert sum(map(len, taken)) == len(set().union(*taken))
         assert len(taken[0]) == workers
+
+
+TWO_SOCKETS = machine(48, 2)
+"""Two sockets of 24 cores with two hyper-threads each, numbered as most machines do: 0 to 23 is the first socket."""
+SOCKET: Packages = {cpu: cpu % 48 // 24 for cpu in range(96)}
+
+
+def points(workload: Workload, workers: Sequence[int], packages: Packages = SOCKET) -> list[PlannedCell]:
+    cells = [Cell(workload, n, 500 * n) for n in workers]
+    return place_together(cells, range(96), Cpus(), siblings=TWO_SOCKETS, packages=packages)
+
+
+def test_the_plan_for_96_cpus_has_the_servers_on_one_socket_and_the_client_on_the_other() -> None:
+    workers = usual_workers(range(96), 1, siblings=TWO_SOCKETS)
+    assert workers == (1, 2, 4, 8, 16, 24)
+    placed = points("short", workers)
+    assert [one.server_cpus for one in placed] == [tuple(range(n)) for n in workers]
+    assert {one.generator_cpus for one in placed} == {(*range(24, 48), *range(72, 96))}, "the same for all points"
+    assert not any(one.shared_cpus for one in placed)
+    assert {cpu % 48 for cpu in placed[-1].server_cpus} == set(range(24)), "a core each, without its other thread"
+    documented = (ROOT / "docs" / "scaling.md").read_text()
+    for one in placed:
+        server, client = cpus.write(one.server_cpus), cpus.write(one.generator_cpus)
+        assert f"| {one.workers} | {one.concurrency:,} | {server} | {client} |" in documented
+
+
+def test_the_plan_for_96_cpus_gives_the_backend_as_much_as_the_client() -> None:
+    workers = usual_workers(range(96), 2, siblings=TWO_SOCKETS)
+    assert workers == (1, 2, 4, 8, 16)
+    placed = points("proxy", workers)
+    assert [one.server_cpus for one in placed] == [tuple(range(n)) for n in workers]
+    [(client, backend)] = {(one.generator_cpus, one.backend_cpus) for one in placed}
+    assert (len(client), len(backend)) == (32, 32)
+    cores = [{cpu % 48 for cpu in side} for side in (range(16), client, backend)]
+    assert not cores[0] & cores[1] | cores[1] & cores[2] | cores[2] & cores[0]
+
+
+def test_the_servers_stay_on_one_socket_where_the_kernel_numbers_both_in_turn() -> None:
+    in_turn = {cpu: cpu % 2 for cpu in range(96)}
+    placed = points("short", [1, 24], in_turn)
+    assert placed[1].server_cpus == tuple(range(0, 48, 2))
+    assert {cpu % 2 for cpu in placed[1].generator_cpus} == {1}
+    assert placed[0].server_cpus == (0,)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads", "sides", "expected"),
+    [
+        (1, 1, 1, (1,)),
+        (2, 1, 1, (1, 2)),
+        (2, 2, 1, (1, 2)),
+        (4, 1, 1, (1, 2)),
+        (8, 1, 1, (1, 2, 3, 4)),
+        (12, 1, 1, (1, 2, 4, 6)),
+        (12, 1, 2, (1, 2, 3, 4)),
+        (16, 2, 1, (1, 2, 3, 4)),
+        (128, 1, 1, (1, 2, 4, 8, 16, 32, 64)),
+    ],
+)
+def test_as_many_workers_are_compared_as_leave_the_others_room(
+    cpus: int, threads: int, sides: int, expected: tuple[int, ...]
+) -> None:
+    assert usual_workers(range(cpus), sides, siblings=machine(cpus // threads, threads)) == expected
+
+
+def test_of_chosen_cpus_all_are_used() -> None:
+    assert usual_workers(range(96), 1, chosen=range(10, 22), siblings=TWO_SOCKETS) == (1, 2, 4, 8, 12)
+
+
+@settings(max_examples=100)
+@given(
+    cores=st.integers(1, 8),
+    threads=st.integers(1, 2),
+    workers=st.sets(st.integers(1, 16), min_size=1),
+    workload=st.sampled_from(get_args(Workload)),
+)
+def test_fewer_workers_have_the_first_cpus_of_more_and_the_same_client(
+    cores: int, threads: int, workers: set[int], workload: Workload
+) -> None:
+    allowed = range(cores * threads)
+    cells = [Cell(workload, n, 100 * n) for n in sorted(workers) if n in range(1, len(allowed) + 1)]
+    if not cells:
+        return
+    placed = place_together(cells, allowed, Cpus(), siblings=machine(cores, threads))
+    assert len({(one.generator_cpus, one.backend_cpus) for one in placed}) == 1
+    assert [len(one.server_cpus) for one in placed] == [cell.workers for cell in cells]
+    for fewer, more in pairwise(placed):
+        assert set(fewer.server_cpus) <= set(more.server_cpus)
 
 
 def test_chosen_cpus_are_taken_as_they_are() -> None:

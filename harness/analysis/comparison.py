@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import numpy as np
 
-from harness.analysis import stats, steadiness, verdicts
+from harness.analysis import scaling, stats, steadiness, verdicts
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.ranking import rank
 from harness.analysis.series import NOTHING, Series, counted_alike, gather
@@ -61,6 +61,7 @@ def compare(plan: Plan, slices: Iterable[Slice], latencies: Latencies, *, interr
         interrupted=interrupted,
         precision=plan.precision,
         precision_missed=tuple(missed),
+        scaling=scaling.judge(plan, measured, cells),
     )
 
 

@@ -69,11 +69,11 @@ def _interval_over(
     value, low, high = _interval(figures, rng)
     if blocks is None:
         return value, low, high
-    wider = _widening(figures, np.array([blocks.get(n, 0) for n in sorted(by_round)]))
+    wider = widening(figures, np.array([blocks.get(n, 0) for n in sorted(by_round)]))
     return value, value - wider * (value - low), value + wider * (high - value)
 
 
-def _widening(figures: NDArray[np.float64], blocks: NDArray[np.int64]) -> float:
+def widening(figures: NDArray[np.float64], blocks: NDArray[np.int64]) -> float:
     """Return by what factor the blocks make an interval of the mean wider.
 
     The errors of rounds and blocks are independent; Student's t for both together takes the degrees of freedom of
@@ -120,7 +120,7 @@ def _interval(figures: NDArray[np.float64], rng: np.random.Generator) -> tuple[f
         np.mean,
         n_resamples=RESAMPLES,
         batch=max(1, _DRAWS_AT_ONCE // len(figures)),
-        confidence_level=_expanded_confidence(len(figures)),
+        confidence_level=expanded_confidence(len(figures)),
         method="percentile",
         rng=rng,
     ).confidence_interval
@@ -134,5 +134,6 @@ def _student(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def _expanded_confidence(rounds: int) -> float:
+def expanded_confidence(rounds: int) -> float:
+    """Return which percentile interval of a bootstrap over so few rounds is one of CONFIDENCE (Hesterberg)."""
     return math.erf(math.sqrt(rounds / (rounds - 1)) * _student(rounds - 1) / math.sqrt(2))

@@ -1,4 +1,4 @@
-"""The machine's CPUs: how sets of them are written, and which are hyper-threads of one core."""
+"""The machine's CPUs: how sets of them are written, and which are hyper-threads of one core, which in one socket."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -33,6 +33,17 @@ def siblings() -> Mapping[int, frozenset[int]]:
     for path in _TOPOLOGY.glob("cpu[0-9]*/topology/thread_siblings_list"):
         try:
             found[int(path.parts[-3].removeprefix("cpu"))] = frozenset(parse(path.read_text()))
+        except (OSError, ValueError):
+            continue  # it was switched off just now
+    return found
+
+
+def packages() -> Mapping[int, int]:
+    """Tell which package, which is the socket, each CPU is in; empty where the kernel does not say."""
+    found = {}
+    for path in _TOPOLOGY.glob("cpu[0-9]*/topology/physical_package_id"):
+        try:
+            found[int(path.parts[-3].removeprefix("cpu"))] = int(path.read_text())
         except (OSError, ValueError):
             continue  # it was switched off just now
     return found

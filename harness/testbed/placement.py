@@ -17,6 +17,8 @@ GENERATORS_PER_WORKER = 2
 """A generator process does about as many short connections as one worker of the fastest server; two leave room."""
 
 Siblings = Mapping[int, frozenset[int]]
+Packages = Mapping[int, int]
+"""The package, which is the socket, of each CPU."""
 _Core = list[int]
 
 
@@ -37,13 +39,15 @@ def place(
     client_cpus: Collection[int] | None = None,
     backend_cpus: Collection[int] | None = None,
     siblings: Siblings | None = None,
+    packages: Packages | None = None,
 ) -> PlannedCell:
     """Give each side of a cell its CPUs out of the ``allowed`` ones; those that were chosen are taken as they are.
 
     Of the CPUs chosen for the server each worker gets one, and those left over stay idle. Otherwise there are at most
     GENERATORS_PER_WORKER generators, and as many workers of the backend. Where CPUs are too few, client and backend
     share, with each other before they share the server's last. ``siblings`` tells of each CPU which are hyper-threads
-    of its core (``cpus.siblings``); without it each is a core. Raises BadInput.
+    of its core (``cpus.siblings``); without it each is a core. ``packages`` (``cpus.packages``) keeps the server on as
+    few of these as can be, however the kernel numbers CPUs; without it they are taken in order. Raises BadInput.
     """
     is_proxy = cell.workload == "proxy"
     if not is_proxy:
@@ -52,7 +56,7 @@ def place(
         None if chosen is None else sorted(set(chosen)) for chosen in (server_cpus, client_cpus, backend_cpus)
     )
     _check(cell, allowed, {"--server-cpus": server, "--client-cpus": client, "--backend-cpus": backend})
-    cores = _cores(allowed, siblings or {})
+    cores = cores_of(allowed, siblings or {}, packages or {})
     if server is None:
         server = _for_server(cell.workers, cores, [*(client or ()), *(backend or ())], [client, backend].count(None))
     reserved, server = server, server[: cell.workers]
@@ -96,12 +100,12 @@ def _check(cell: Cell, allowed: Collection[int], chosen: Mapping[str, Sequence[i
         )
 
 
-def _cores(allowed: Collection[int], siblings: Siblings) -> list[_Core]:
-    """Sort the allowed CPUs into cores, the core with the lowest first."""
-    cores: dict[frozenset[int], _Core] = {}
-    for cpu in sorted(allowed):
-        cores.setdefault(siblings.get(cpu, frozenset([cpu])), []).append(cpu)
-    return list(cores.values())
+def cores_of(allowed: Collection[int], siblings: Siblings, packages: Packages) -> list[_Core]:
+    """Sort the allowed CPUs into cores, package by package, the core with the lowest first."""
+    found: dict[frozenset[int], _Core] = {}
+    for cpu in sorted(allowed, key=lambda cpu: (packages.get(cpu, 0), cpu)):
+        found.setdefault(siblings.get(cpu, frozenset([cpu])), []).append(cpu)
+    return list(found.values())
 
 
 def _free(cores: Sequence[_Core], taken: Iterable[int]) -> list[_Core]:
