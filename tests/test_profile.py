@@ -277,6 +277,7 @@ def test_names_are_text_on_the_page_whatever_they_hold() -> None:
     assert page.tags["script"] == 2
     assert page.tags["img"] == 0
     assert page.data["root"][3][0][0] == hostile
+    assert not set(page.texts["script#data"]) & {"<", ">", "&", "\u2028"}
     assert page.texts["h1"] == hostile
 
 

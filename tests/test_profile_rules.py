@@ -3,7 +3,7 @@
 import pytest
 
 from harness.analysis import profile_rules as rules
-from harness.analysis.profile_rules import CATEGORIES, KERNEL, Frame, Stack
+from harness.analysis.profile_rules import CATEGORIES, KERNEL, NOT_OF_REQUESTS, Frame, Stack
 
 PYTHON = Frame("_PyEval_EvalFrameDefault", "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0")
 LOOP = Frame("uv__io_poll", "/opt/venv/lib/python3.11/site-packages/uvloop/loop.cpython-311-x86_64-linux-gnu.so")
@@ -72,7 +72,9 @@ def code(file: str, symbol: str = "work") -> Stack:
             stack("finish_task_switch.isra.0 __schedule schedule_idle do_idle cpu_startup_entry"),
             "scheduler", "scheduler", id="the CPU goes on with a program",
         ),
-        pytest.param(stack(f"vfs_writev do_writev {CALL}", PYTHON), "sockets and files", "writev", id="inlined"),
+        pytest.param(
+            stack(f"vfs_writev do_writev {CALL}", PYTHON), "sockets, files, other calls", "writev", id="inlined"
+        ),
         pytest.param(stack(f"do_mmap vm_mmap_pgoff {CALL}", PYTHON), "memory", "mmap", id="a call by its other name"),
         pytest.param(
             stack(f"finish_task_switch.isra.0 __schedule schedule do_epoll_wait __x64_sys_epoll_wait {CALL}", PYTHON),
@@ -97,7 +99,7 @@ def code(file: str, symbol: str = "work") -> Stack:
         ),
         pytest.param(
             stack("filp_flush __arm64_sys_close invoke_syscall el0_svc_common do_el0_svc el0_svc"),
-            "sockets and files", "close", id="another architecture",
+            "sockets, files, other calls", "close", id="another architecture",
         ),
         pytest.param(stack("frobnicate_widget", PYTHON), "other kernel code", "unknown", id="in no rule"),
         pytest.param([Frame("[unknown]", KERNEL), PYTHON], "unknown", "unknown", id="the kernel without names"),
@@ -141,3 +143,7 @@ def test_what_an_interrupt_has_begun_is_told_from_what_it_interrupted() -> None:
     inner = stack(f"net_rx_action handle_softirqs {INTERRUPT}")
     assert rules.interrupting([*inner, PYTHON]) == inner
     assert rules.interrupting(stack(f"tcp_sendmsg __x64_sys_sendto {CALL}", PYTHON)) is None
+
+
+def test_each_category_of_a_rule_is_shown() -> None:
+    assert set(CATEGORIES) == {*rules._FUNCTIONS, *rules._FILES, rules.OWN_CODE, rules.OTHER_KERNEL, *NOT_OF_REQUESTS}

@@ -135,7 +135,7 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
         gic_* error_entry error_return generic_handle_* __handle_irq_event* native_irq_return_iret
         restore_regs_and_return*
     """,
-    "sockets and files": """
+    "sockets, files, other calls": """
         sock_* __sock_* __sys_* ____sys_* ___sys_* __x64_sys_* __arm64_sys_* __se_sys_* __do_sys_* ksys_* do_writev
         do_readv vfs_* do_iter_* new_sync_* inet_* security_* apparmor_* selinux_* aa_* fdget* __fdget* __fget* fget*
         fput* __fput* ____fput delayed_fput alloc_fd fd_install close_fd* file_close_fd* filp_* get_unused_fd*
@@ -173,9 +173,9 @@ _FILES: Final[Mapping[str, str]] = {
 """What a program's code is about: patterns of the file that it is from; of two that match, the first counts."""
 
 CATEGORIES: Final = (
-    TCP_RECEIVE, TCP_TRANSMIT, "connections (open, accept, close)", "sockets and files", "waiting for events (epoll)",
-    "network device and bridge", SOFTIRQ, INTERRUPTS, SENDING, SCHEDULER, "timers", "locks", "memory", ENTRY,
-    INTERPRETER, LIBRARY, LIBC, OWN_CODE, OTHER_KERNEL, UNKNOWN, OTHER_PROGRAMS,
+    TCP_RECEIVE, TCP_TRANSMIT, "connections (open, accept, close)", "sockets, files, other calls",
+    "waiting for events (epoll)", "network device and bridge", SOFTIRQ, INTERRUPTS, SENDING, SCHEDULER, "timers",
+    "locks", "memory", ENTRY, INTERPRETER, LIBRARY, LIBC, OWN_CODE, OTHER_KERNEL, UNKNOWN, OTHER_PROGRAMS,
     KERNEL_THREADS, WAKING, IDLE,
 )  # fmt: skip
 """All there are, in the order in which they are shown."""
