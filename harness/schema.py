@@ -35,6 +35,8 @@ LARGEST_CPU: Final = 2**16 - 1
 """Linux numbers 8192 CPUs at most (NR_CPUS)."""
 MOST_FIGURES: Final = 10_000
 """A plan has no more cells, times implementations."""
+MOST_EXTRAPOLATIONS: Final = 10
+"""A plan asks for no more figures beyond what it measures."""
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 CpuNumber = Annotated[int, Meta(ge=0, le=LARGEST_CPU)]
@@ -193,7 +195,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all implementations have been checked; before that none is conformant."""
     interleaved: bool = False
     """Whether the cells of one workload are up at once, and a round has a slice of each of them: for its scaling."""
-    extrapolate_to: tuple[Positive, ...] = ()
+    extrapolate_to: Annotated[tuple[Positive, ...], Meta(max_length=MOST_EXTRAPOLATIONS)] = ()
     """Numbers of workers for which the fitted law's throughput is told where none was measured with as many."""
 
     def __post_init__(self) -> None:

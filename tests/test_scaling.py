@@ -12,7 +12,7 @@ from harness.analysis import scalability, verdicts
 from harness.analysis.comparison import compare
 from harness.errors import BadInput
 from harness.report import scaling as report
-from harness.schema import Cell, Plan, PlannedCell, Scaling, Slice, Summary
+from harness.schema import Cell, Plan, PlannedCell, Scaling, Slice, Summary, WorkerLocality
 from tests.simulated import Server, measure, planned
 
 CLIENT = 900
@@ -31,9 +31,10 @@ class Scales:
     rps: Callable[[int], float]
     client_is_limit_from: int = 1000
     fails_from: int = 1000
+    local_of_100: int = 50
 
 
-STRAIGHT = Scales(lambda workers: 10_000.0 * workers)
+STRAIGHT = Scales(lambda workers: 10_000.0 * workers, local_of_100=97)
 BENT = Scales(lambda workers: 10_000.0 * workers / (1 + 0.2 * (workers - 1) + 0.002 * workers * (workers - 1)))
 
 
@@ -62,7 +63,8 @@ def slices_of(plan: Plan, servers: Mapping[str, Scales], rounds: int = 24) -> It
         alone = msgspec.structs.replace(plan, cells=(cell,))
         for piece in measure(alone, true, rounds=rounds, noise=0.0, drift=0.3):
             window_ns = int(piece.window_ns * np.exp(rng.normal(0.0, 0.02)))
-            yield msgspec.structs.replace(piece, window_ns=window_ns)
+            told = WorkerLocality(local_accepts=servers[piece.impl].local_of_100, sampled_accepts=100)
+            yield msgspec.structs.replace(piece, window_ns=window_ns, worker_local=[told] * cell.workers)
 
 
 def summarise(plan: Plan, servers: Mapping[str, Scales], rounds: int = 24) -> Summary:
@@ -166,13 +168,22 @@ def test_the_table_has_a_row_for_each_point_and_one_for_each_ratio() -> None:
     assert [row[0] for row in rows] == ["1", "2", "4", "8"] * 2
     assert [float(row[2]) for row in rows[4:]] == pytest.approx([1, 2, 4, 8], rel=0.02)
     assert [float(row[3]) for row in rows[4:]] == pytest.approx([100] * 4, rel=0.02)
+    assert [line.split()[-3:] for line in lines if line.endswith("local")] == (
+        [["50", "%", "local"]] * 3 + [["97", "%", "local"]] * 3
+    ), "one worker has them all"
     ratios = [line.split()[-1] for line in lines if line.startswith(("1 worker ", "2 workers "))]
     assert [float(ratio) for ratio in ratios] == pytest.approx([1.0, 1.204], rel=0.02)
 
 
-def test_other_workloads_have_no_published_figures() -> None:
+def test_other_workloads_have_no_published_figures_and_a_proxy_two_shares_of_what_is_local() -> None:
     text = report.render(summarise(plan_for([PLAIN], [1, 2], "keepalive"), {PLAIN: BENT}))
     assert "nginx" not in text
+    plan = plan_for([PLAIN], [1, 2], "proxy")
+    local = WorkerLocality(local_accepts=5, sampled_accepts=10, local_backends=3, sampled_backends=10)
+    slices = [msgspec.structs.replace(piece, worker_local=[local]) for piece in slices_of(plan, {PLAIN: BENT})]
+    text = report.render(compare(plan, slices, {}))
+    assert text.count("50 + 30 % local") == 1
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_the_cells_have_connections_for_each_worker() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis import published
 from harness.analysis.verdicts import SERVER_BOUND, WITHOUT_CLAIM
-from harness.report import figures
+from harness.report import figures, tables
 from harness.report.environment import changed
 from harness.schema import (
     CellSummary,
@@ -23,7 +23,8 @@ _NAME_WIDTH = len("epoll_raw+lean")
 _PARAMETER_DECIMALS = 5
 _LEGEND = (
     "Ranges are 95 % intervals. Speed-up is to the fewest workers, taken within each round; efficiency is that for "
-    "each worker. CPU is what the server's CPUs spent on a request."
+    "each worker, in per cent. CPU is what the server's CPUs spent on a request. Local are connections whose packets "
+    "arrive on the CPU of their worker; a proxy's clients' + those to its backends."
 )
 _OF_PROCESSES = (
     "CPU {points} is that of the server's processes alone, without packets that came while they slept: it does not "
@@ -84,8 +85,7 @@ def _heading(workload: Workload, points: Mapping[str, _Points]) -> str:
 
 def _table(points: Mapping[str, _Points]) -> str:
     headers = [
-        "", "workers", "requests/s", "speed-up", "effi-\nciency %", "CPU µs\n/request", "share of\na worker %",
-        "verdict",
+        "", "workers", "requests/s", "speed-up", "effi-\nciency", "CPU µs\n/request", "share of\na worker", "verdict",
     ]  # fmt: skip
     rows = [
         ["" if i else figures.name(impl, _NAME_WIDTH), *_row(point, entry)]
@@ -96,16 +96,13 @@ def _table(points: Mapping[str, _Points]) -> str:
 
 
 def _row(point: ScalingPoint, entry: CellSummary) -> list[str]:
-    balance = entry.worker_balance
     return [
         f"{point.workers:,}",
         figures.estimate(entry.throughput_rps, 0),
         _to_fewest(point.speed_up, 2),
         _to_fewest(_in_per_cent(point.efficiency), 0),
         figures.number(entry.cpu_us_per_request.total, 1),
-        figures.NONE
-        if balance.min_share is None or balance.max_share is None or entry.workers == 1
-        else f"{balance.min_share * 100:.0f}\N{EN DASH}{balance.max_share * 100:.0f}",
+        tables.sharing(entry),
         entry.verdict,
     ]
 

@@ -153,8 +153,13 @@ def _cost(entry: CellSummary, reference: str) -> list[str]:
         _ratio(fixed.cpu_ratio, is_reference=is_reference),
         figures.NONE if segments.in_ is None else f"{segments.in_:.2f} + {figures.number(segments.out, 2)}",
         figures.number(entry.rss_bytes / _MEGABYTE, 0) if entry.rss_bytes else figures.NONE,
-        figures.NONE if entry.workers == 1 else f"{_balance(entry.worker_balance)}\n{_locality(entry)}",
+        sharing(entry),
     ]
+
+
+def sharing(entry: CellSummary) -> str:
+    """Return how evenly workers share the connections, and under it how many are local; NONE for one worker."""
+    return figures.NONE if entry.workers == 1 else f"{_balance(entry.worker_balance)}\n{_locality(entry)}"
 
 
 def _balance(balance: WorkerBalance) -> str:
