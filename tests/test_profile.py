@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -30,6 +31,7 @@ from harness.report.profile import render
 ROOT = Path(__file__).parent.parent
 RECORDED = Path(__file__).parent / "data" / "profile" / "two-servers.perf.txt"
 """Samples of a real recording: of epoll_raw's turn, which began at 1000 s, and of uvloop's, which began at 1001 s."""
+FAULTY = ROOT / "tests" / "faults" / "servers" / "faulty.py"
 SECOND_NS = 1_000_000_000
 SETTING = Setting(cpus=1, frequency_hz=1000, seed=1)
 
@@ -309,7 +311,7 @@ def run(*arguments: object, path: str | None = None) -> "subprocess.CompletedPro
     )  # fmt: skip
 
 
-FEW = ("--impls", "epoll_raw", "--rate", "200", "--slice", "100ms", "--budget", "2s", "--seed", "1")
+FEW = ("--impls", "epoll_raw", "--rate", "200", "--slice", "150ms", "--budget", "1s", "--seed", "1")
 
 
 def test_a_server_is_profiled_or_it_is_told_what_right_is_missing(
@@ -399,6 +401,21 @@ def test_a_perf_that_ends_while_it_records_is_told_in_one_line(tmp_path: Path) -
     )
     [folder] = (tmp_path / "runs").iterdir()
     assert not list(folder.glob("*perf*"))
+
+
+def test_a_server_that_ends_under_load_costs_its_own_turns(tmp_path: Path) -> None:
+    path = fake_perf(tmp_path / "bin", ACKNOWLEDGES + WAITS)
+    faulty = shlex.join([sys.executable, str(FAULTY), "crashes"])
+    ended = run(
+        "--impls", "epoll_raw", "--external", f"faulty={faulty}", "--rate", "2000", "--slice", "100ms",
+        "--budget", "1300ms", "--testbed", "loopback", "--out", tmp_path / "runs", path=path,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "faulty has no more turns: it ended with status 3; its last lines:" in ended.stdout
+    [folder] = (tmp_path / "runs").iterdir()
+    rounds = json.loads((folder / "plan.json").read_text())["rounds"]
+    slices = [json.loads(line) for line in (folder / "slices.jsonl").read_text().splitlines()]
+    assert sum(piece["impl"] == "epoll_raw" for piece in slices) == rounds
 
 
 def test_an_interrupt_ends_with_what_was_recorded(tmp_path: Path) -> None:
