@@ -139,7 +139,7 @@ SOCKET: Packages = {cpu: cpu % 48 // 24 for cpu in range(96)}
 
 
 def points(workload: Workload, workers: Sequence[int], packages: Packages = SOCKET) -> list[PlannedCell]:
-    cells = [Cell(workload, n, 500 * n) for n in workers]
+    cells = [Cell(workload, n, 100 * n) for n in workers]
     return place_together(cells, range(96), Cpus(), siblings=TWO_SOCKETS, packages=packages)
 
 
