@@ -1,5 +1,6 @@
 """On which CPU packets are worked on: with packet steering alone, and with receive flow steering."""
 
+import json
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ CONNECTIONS = 200
 ANSWERS_WITHIN_S = ENDS_WITHIN_S = 60.0
 NEARLY_ALL, MIXED = 0.9, (0.2, 0.8)
 CPUS = sorted(os.sched_getaffinity(0))[:2]
+UNCHECKED = [sys.executable, "-m", "tests.unchecked", "compare"]
 
 COMPARE = """
 import os, signal, sys
@@ -159,6 +161,17 @@ def _is_reply_local(testbed: Hosts, listener: socket.socket, worker: int) -> boo
             backend.sendall(b"reply")
             proxy.recv(100)
             return proxy.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU) == worker
+
+
+@pytest.mark.parametrize("rfs", [True], indirect=True)
+def test_replies_to_two_workers_of_a_proxy_are_received_on_their_own_cpus(steered: Hosts, tmp_path: Path) -> None:
+    assert flow_steering.NOTE in steered.notes
+    options = ["--rfs", "--impls", "epoll_raw", "--workloads", "proxy", "--workers", "2", "--budget", "3s"]
+    summary = tmp_path / "summary.json"
+    said = _run([*UNCHECKED, *options, "--blocks", "1", "--out", str(tmp_path), "--json", str(summary)])
+    assert "harness: error" not in said.stderr
+    [cell] = json.loads(summary.read_text())["cells"]
+    assert cell["local_backend_share"] > MIXED[1]
 
 
 @pytest.mark.parametrize("rfs", [True], indirect=True)
