@@ -24,6 +24,10 @@ class ImplementationProfile(msgspec.Struct, frozen=True, kw_only=True):
     impl: str
     turns: Count = 0
     requests: Count = 0
+    """Correct replies."""
+    offered: Count = 0
+    """So many were due on average."""
+    errors: Count = 0
     samples: Count = 0
     expected_samples: Count = 0
     """As many as there should be: frequency x CPUs x time. A virtual machine that waits for its CPU loses some."""

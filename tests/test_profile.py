@@ -188,6 +188,10 @@ def test_what_is_in_doubt_is_told() -> None:
     assert "of 20 % of the work nobody can tell what it was, TOO MUCH to trust the other rows" in text
     assert "60 % of the samples were lost" in text
     assert "No names." in text
+    slow = renamed(found, requests=800, offered=1000, errors=3)
+    text = " ".join(render(profile(slow)).split())
+    assert "mine: 3 errors." in text
+    assert "mine answered 80 % of what was offered" in text
     ended = ImplementationProfile(impl="other", failure="it ended with status 3")
     text = " ".join(render(profile(found, ended)).split())
     assert "other has no more turns: it ended with status 3." in text

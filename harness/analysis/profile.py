@@ -28,6 +28,9 @@ class Turn:
     ended_ns: int
     requests: int
     """Correct replies."""
+    offered: float = 0.0
+    """So many were due on average."""
+    errors: int = 0
     pids: frozenset[int]
     """The server's processes."""
     categories: Counter[str] = field(default_factory=Counter)
@@ -106,6 +109,8 @@ def sum_up(name: str, turns: Sequence[Turn], setting: Setting, failure: str = ""
         impl=name,
         turns=len(counted),
         requests=sum(turn.requests for turn in counted),
+        offered=round(sum(turn.offered for turn in counted)),
+        errors=sum(turn.errors for turn in turns),
         samples=categories.total(),
         expected_samples=round(wall_ns / _NS_PER_S * setting.cpus * setting.frequency_hz),
         us_per_request=estimate("all", lambda turn: _of_requests(turn.categories)),

@@ -118,6 +118,8 @@ class Turns:
                     started_ns=measured.started_ns,
                     ended_ns=measured.started_ns + measured.wall_ns,
                     requests=measured.requests,
+                    offered=(self.cell.rate_rps or 0) * self.schedule.slice_s,
+                    errors=sum(measured.errors.values()),
                     pids=frozenset(one.pids),
                 )
             )

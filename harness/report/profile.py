@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.analysis.profile_rules import CATEGORIES, NOT_OF_REQUESTS, is_system_call
+from harness.analysis.series import LEAST_OF_RATE
 from harness.profile_schema import ImplementationProfile, Part, Profile
 from harness.report import figures
 from harness.report.figures import NONE, WIDTH
@@ -120,6 +121,13 @@ def _remarks(profile: Profile) -> Iterator[str]:
         name = figures.printable(one.impl)
         if one.failure:
             yield f"{name} has no more turns: {figures.printable(one.failure)}."
+        if one.errors:
+            yield f"{name}: {figures.plural(one.errors, 'error')}."
+        if one.requests < LEAST_OF_RATE * one.offered:
+            yield (
+                f"{name} answered {figures.per_cent(one.requests / one.offered)} % of what was offered: it had too "
+                "much to do, and its figures are not of this rate."
+            )
         if not one.samples:
             yield f"{name}: no figures, as no sample fell into a turn of it that had replies."
             continue
