@@ -13,7 +13,7 @@ from rich.console import Console
 from harness import compare as comparison
 from harness import conform as conformance
 from harness import crosscheck as cross
-from harness import hosts, leftovers, plan, selftest, stored
+from harness import hosts, leftovers, plan, selftest, stored, versions
 from harness import soak as soaks
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.analysis.stats import FEWEST_ROUNDS
@@ -23,7 +23,7 @@ from harness.loadgen.witnesses import MIN_TURN_S, WITNESSES
 from harness.options import Counts, CpuList, Duration, FileName, Names, Number, Percentage, Preload, Ranges
 from harness.peers import PEERS
 from harness.profile import command as profiles
-from harness.registry import find
+from harness.registry import Implementation, find
 from harness.report import figures
 from harness.report import torture as torture_report
 from harness.report.figures import show
@@ -145,7 +145,8 @@ def _placement(function: Callable[..., int]) -> Callable[..., int]:
 
 _rfs = click.option(
     "--rfs", is_flag=True,
-    help="Receive flow steering on the server's host: packets go to the CPU of the process that reads them.",
+    help="Receive flow steering on the server's host: packets go to the CPU of the process that reads them; takes root "
+    "and the testbed netns.",
 )  # fmt: skip
 
 
@@ -175,7 +176,7 @@ def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[st
     """Check each obligation of CONTRACT.md on running servers; status 1 when one is broken."""
     hosts.clear_away(PROGRESS)
     with leftovers.temporary_folder("conform") as directory:
-        kept = conformance.conform(find(impls, externals, axes=axes), cases, directory, OUTPUT, PROGRESS)
+        kept = conformance.conform(_found(impls, externals, axes=axes), cases, directory, OUTPUT, PROGRESS)
     return 0 if kept else EXIT_FAILED
 
 
@@ -246,7 +247,7 @@ def compare(
     if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
         raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s, 2s or more")
     request = comparison.Request(
-        implementations=find(impls, externals, axes=axes),
+        implementations=_found(impls, externals, axes=axes),
         reference=reference,
         cells=plan.expand(workloads, workers, concurrency, rates or (None,), idle),
         budget_s=budget or default_budget_s,
@@ -311,7 +312,7 @@ def scale(
         return _status(comparison.resume(run, json_file, OUTPUT, PROGRESS))
     numbers = workers or hosts.usual_workers(cpus, workloads)
     request = comparison.Request(
-        implementations=find(impls, externals, axes=axes),
+        implementations=_found(impls, externals, axes=axes),
         reference=reference,
         cells=plan.points(workloads, numbers, concurrency, MAX_CONCURRENCY),
         budget_s=budget,
@@ -326,6 +327,15 @@ def scale(
         interleaved=True,
     )
     return _status(comparison.compare(request, OUTPUT, PROGRESS))
+
+
+def _found(
+    names: str, externals: Sequence[str], option: str = "--impls", axes: Axes | None = None
+) -> list[Implementation]:
+    """Find what the user named (``registry.find``), and see that each variant can be started. Raises BadInput."""
+    found = find(names, externals, option, axes)
+    versions.check(found)
+    return found
 
 
 def _status(result: comparison.Result) -> int:
@@ -440,7 +450,7 @@ def crosscheck(
     Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when neither is installed.
     """
     request = cross.Request(
-        implementations=find(impls, externals),
+        implementations=_found(impls, externals),
         workloads=workloads,
         witnesses=clients,
         concurrency=concurrency,
@@ -475,7 +485,7 @@ def cost(
     installed.
     """
     request = costs.Request(
-        implementations=find(impls, externals, axes=axes),
+        implementations=_found(impls, externals, axes=axes),
         workloads=workloads,
         testbed=testbed,
         cpus=cpus,
@@ -528,7 +538,7 @@ def profile_command(
     of what was recorded.
     """
     request = profiles.Request(
-        implementations=find(impls, externals, axes=axes),
+        implementations=_found(impls, externals, axes=axes),
         workload=workload,
         workers=workers[0],
         concurrency=concurrency,
@@ -546,7 +556,8 @@ def profile_command(
 
 
 @cli.command("torture")
-@click.option("--impl", "name", default="", metavar="NAME", help="A folder of impls/, or NAME+lean.  [default: none]")
+@click.option("--impl", "name", default="", metavar="NAME",
+              help="A folder of impls/, or NAME+percpu+lean.  [default: none]")  # fmt: skip
 @_external
 @click.option("--for", "duration_s", type=Duration(2, 86400), default="60s", show_default=True, help="How long.")
 @click.option("--workers", type=Counts(64, several=False), default="2", show_default=True,
@@ -569,7 +580,7 @@ def torture_command(
     and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
     with the account so far.
     """
-    found = find(name or "none", externals, option="--impl") if name or externals else []
+    found = _found(name or "none", externals, "--impl") if name or externals else []
     if len(found) != 1:
         raise BadInput("torture: one program at a time; give --impl NAME or --external NAME='COMMAND'")
     if found[0].obligations is not None:
@@ -623,7 +634,7 @@ def soak_command(
     with what was measured.
     """
     request = soaks.Request(
-        implementations=find(impls, externals),
+        implementations=_found(impls, externals),
         workload=workload,
         connections=connections[0],
         workers=workers[0],

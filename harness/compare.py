@@ -192,8 +192,9 @@ def show(path: Path, output: Console) -> None:
 def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary:
     """Judge a run from its files alone, and print what comes of it."""
     summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
-    changed = changes(stored.environment, stored.environment_after) if stored.environment_after else ()
-    summary = msgspec.structs.replace(summary, environment_changes=changed)
+    if stored.environment_after:
+        changed = changes(stored.environment, stored.environment_after, rfs=stored.plan.rfs)
+        summary = msgspec.structs.replace(summary, environment_changes=changed)
     figures.show(output, scaling_report.render(summary) if summary.scaling else terminal.render(summary))
     for note in stored.notes:
         figures.show(output, note)

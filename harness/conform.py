@@ -5,11 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import versions
 from harness.conformance import check_all, count
 from harness.registry import Implementation
 from harness.report import conformance as report
-from harness.variants import PLAIN
 
 
 def conform(
@@ -21,11 +19,8 @@ def conform(
 ) -> bool:
     """Check the obligations named in ``only``, or all of them, and tell whether they are kept by all.
 
-    Raises BadInput for an obligation that there is not, and for a variant that cannot be started.
+    Raises BadInput for an obligation that there is not.
     """
-    for one in implementations:
-        if one.variant != PLAIN:
-            versions.ask(one)
     obligations = {one.name: count(one, only or None) for one in implementations}
     with report.ConformanceProgress(progress, obligations) as shown:
         verdicts = check_all(implementations, directory, shown.verdict, only or None)

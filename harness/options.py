@@ -145,7 +145,7 @@ class CpuList(click.ParamType[tuple[int, ...]]):
 
 
 class Preload(click.ParamType[Library]):
-    """A shared library to start servers with: ``NAME=PATH``, or ``PATH``."""
+    """A shared library to start servers with: ``LIBRARY=PATH``, or ``PATH``."""
 
     name = "library"
 

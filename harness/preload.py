@@ -4,9 +4,12 @@ What the dynamic loader cannot load it leaves out with a line on standard error,
 (ld.so(8)). So whether a process has a library is looked up in what the kernel has mapped for it.
 """
 
+import functools
 import hashlib
+import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import BadInput
 from harness.plain_file import opened
@@ -22,8 +25,13 @@ _MAGIC, _SHARED_OBJECT = b"\x7fELF", 3
 _OWN_PROGRAM = Path("/proc/self/exe")
 
 
+class _Contents(NamedTuple):
+    size_bytes: int
+    sha256: str
+
+
 def describe(text: str) -> Library:
-    """Find the library that ``NAME=PATH`` or ``PATH`` stands for; by itself ``libfsocket.so.1`` is called fsocket.
+    """Find the library that ``LIBRARY=PATH`` or ``PATH`` stands for; by itself ``libfsocket.so.1`` is called fsocket.
 
     Raises BadInput when there is none that a program of this machine could load, and for a name that cannot be one.
     """
@@ -32,30 +40,20 @@ def describe(text: str) -> Library:
     try:
         with opened(path) as file:
             beginning = file.read(_HEADER.size)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size_bytes = file.tell()
+        resolved = path.resolve()
+        _check(text, name, str(resolved), beginning)
+        contents = _contents(resolved)
     except FileNotFoundError:
         raise BadInput(f"{text!r}: there is no such file; give the path of a shared library") from None
     except ValueError as error:  # a NUL in it
         raise BadInput(f"{text!r}: is no path: {error}; give the path of a shared library") from None
-    resolved = str(path.resolve())
-    if not _SPECIAL.isdisjoint(resolved) or not resolved.isprintable():
-        raise BadInput(f"{text!r}: LD_PRELOAD takes no path with blanks, ':' or '$' in it; put the library elsewhere")
-    if not _is_loadable(beginning):
-        raise BadInput(f"{text!r}: is no shared library for this machine; give one such as libfsocket.so")
-    if not is_name(name):
-        raise BadInput(f"{text!r}: give NAME=PATH, the name of 1 to 100 letters, digits, '_', '.' and '-'")
-    if name in RESERVED:
-        raise BadInput(f"{text!r}: +{name} is a variant already; give NAME=PATH with another name")
-    return Library(name=name, path=resolved, size_bytes=size_bytes, sha256=digest)
+    return Library(name=name, path=str(resolved), size_bytes=contents.size_bytes, sha256=contents.sha256)
 
 
 def is_unchanged(library: Library) -> bool:
     """Tell whether its file still holds what it held."""
     try:
-        with opened(Path(library.path)) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == library.sha256
+        return _contents(Path(library.path)).sha256 == library.sha256
     except (OSError, ValueError, BadInput):  # ValueError: a NUL in the path
         return False
 
@@ -64,6 +62,32 @@ def is_mapped(library: Library, pid: int) -> bool:
     """Tell whether a process has it loaded. Raises OSError when that cannot be seen, or the process has ended."""
     with Path(f"/proc/{pid}/maps").open(errors="replace") as lines:
         return any(line.endswith(f" {library.path}\n") for line in lines)
+
+
+def _check(text: str, name: str, path: str, beginning: bytes) -> None:
+    """Raise BadInput, before the whole of a file is read, where it can be no library or have no such name."""
+    if not _SPECIAL.isdisjoint(path) or not path.isprintable():
+        raise BadInput(f"{text!r}: LD_PRELOAD takes no path with blanks, ':' or '$' in it; put the library elsewhere")
+    if not _is_loadable(beginning):
+        raise BadInput(f"{text!r}: is no shared library for this machine; give one such as libfsocket.so")
+    if not is_name(name):
+        raise BadInput(f"{text!r}: give LIBRARY=PATH, LIBRARY of 1 to 100 letters, digits, '_', '.' and '-'")
+    if name in RESERVED:
+        raise BadInput(f"{text!r}: +{name} is a variant already; give LIBRARY=PATH with another name")
+
+
+def _contents(path: Path) -> _Contents:
+    """Tell what a file holds; it is read again when the kernel says that it has changed. Raises as ``opened``."""
+    with opened(path) as file:
+        now = os.fstat(file.fileno())
+    return _read(path, (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns))
+
+
+@functools.lru_cache
+def _read(path: Path, _state: tuple[int, ...]) -> _Contents:
+    with opened(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return _Contents(file.tell(), digest)
 
 
 def _stem(path: Path) -> str:

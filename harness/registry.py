@@ -65,7 +65,7 @@ def find(
     axes = axes or Axes()
     found = [*_find_named(names, option, axes), *(one for text in externals for one in _external(text, axes))]
     if not found:
-        raise BadInput(f"{option} {names}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
+        raise BadInput(f"{option} {names!r}: nothing to run; name an implementation, or give --external NAME='COMMAND'")
     seen: set[str] = set()
     for implementation in found:
         if implementation.name in seen:
@@ -79,27 +79,26 @@ def _find_named(names: str, option: str, axes: Axes) -> list[Implementation]:
     if names == "none":
         return []
     found: list[Implementation] = []
-    for wanted in names.split(","):
+    for wanted in map(str.strip, names.split(",")):
+        shown = f"{option} {wanted!r}"
         try:
-            name, variant = variants.split(wanted.strip())
+            name, variant = variants.split(wanted)
         except BadInput as error:
             raise BadInput(f"{option} {error}") from None
         if name not in {*known, *PEERS, "all"}:
             there_are = ", ".join([*known, *PEERS])
             raise BadInput(
-                f"{option} {wanted!r}: unknown; there are {there_are}, each as NAME+percpu+lean too, 'all' (without "
+                f"{shown}: unknown; there are {there_are}, each as NAME+percpu+lean too, 'all' (without "
                 f"{' and '.join(PEERS)}) and 'none'"
             )
         if name in PEERS:
             PEERS[name].find()
             chosen = [peer(name)]
             if variant.listen_mode != DEFAULT:
-                raise BadInput(
-                    f"{option} {wanted.strip()}: {name} has no listen modes; leave +{variant.listen_mode} out"
-                )
+                raise BadInput(f"{shown}: {name} has no listen modes; leave +{variant.listen_mode} out")
         else:
             chosen = list(known.values()) if name == "all" else [known[name]]
-        variants_of_it = list(axes.variants(f"{option} {wanted.strip()}", variant, has_listen_modes=name not in PEERS))
+        variants_of_it = list(axes.variants(shown, variant, has_listen_modes=name not in PEERS))
         found += [vary(one, each) for one in chosen for each in variants_of_it]
     return found
 

@@ -65,11 +65,11 @@ class Axes:
         for name in names:
             if names.count(name) > 1:
                 raise BadInput(
-                    f"--preload {name}: the name is given twice; give NAME=PATH with one of its own for each"
+                    f"--preload {name!r}: the name is given twice; give LIBRARY=PATH with one of its own for each"
                 )
 
     def variants(self, name: str, named: Variant, *, has_listen_modes: bool = True) -> Iterator[Variant]:
-        """Yield those of an implementation that was named as ``named``; ``name`` is what the user wrote.
+        """Yield those of an implementation that was named as ``named``; ``name`` is how to call it.
 
         Raises BadInput when what an option is about is in the name already.
         """
@@ -92,6 +92,8 @@ def split(name: str, preload: Library | None = None) -> tuple[str, Variant]:
     plain, *parts = name.split("+")
     library = preload if preload is not None and preload.name in parts else None
     variant = Variant(_listen_mode(parts), library, _LEAN in parts)
+    if DEFAULT in parts:
+        raise BadInput(f"{name!r}: a name by itself stands for --listen {DEFAULT}; leave +{DEFAULT} out")
     if plain + variant.suffix != name:
         raise BadInput(f"{name!r}: what may follow a name is {', '.join(f'+{part}' for part in PARTS)}, in this order")
     return plain, variant

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from collections.abc import Iterable
 
 from harness import processes
 from harness.errors import BadInput
@@ -10,8 +11,15 @@ from harness.variants import PLAIN
 
 TIMEOUT_S = 20.0
 _LONGEST_LINE = 300
-_NOT_PRELOADED = " from LD_PRELOAD cannot be preloaded "
+_NOT_PRELOADED = "'{}' from LD_PRELOAD cannot be preloaded "
 """What the dynamic loader says of a library that it leaves out; it goes on with status 0."""
+
+
+def check(implementations: Iterable[Implementation]) -> None:
+    """Find out, before anything else is started, which variant cannot be started. Raises BadInput as ``ask``."""
+    for one in implementations:
+        if one.variant != PLAIN:
+            ask(one)
 
 
 def ask(implementation: Implementation) -> str:
@@ -27,7 +35,8 @@ def ask(implementation: Implementation) -> str:
         raise BadInput(
             f"{implementation.name}: '{shlex.join(command)}' does not end; it should print one line"
         ) from None
-    refusals = [line for line in ended.errors.splitlines() if _NOT_PRELOADED in line and library is not None]
+    left_out = _NOT_PRELOADED.format(library.path) if library else None  # others there are the user's own
+    refusals = [line for line in ended.errors.splitlines() if left_out and left_out in line]
     if implementation.variant != PLAIN and (ended.status or refusals):
         raise BadInput(_refused(implementation, ended, refusals))
     return next(iter(ended.output.strip().splitlines()), "")

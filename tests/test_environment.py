@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from harness import environment
 from harness.analysis.environment import changes, differences
 from harness.environment_schema import Environment
 from harness.report import environment as environment_report
 from harness.results import RunFolder, load
+from tests.commands import run
 from tests.simulated import planned
 
 BEFORE = Environment(
@@ -112,6 +114,20 @@ def test_both_are_stored(tmp_path: Path) -> None:
     run = load(folder.path)
     assert run.environment == BEFORE
     assert run.environment_after == after(kernel="6.19.0")
+
+
+@pytest.mark.parametrize("rfs", [False, True])
+def test_the_receive_flow_steering_of_another_run_is_no_change_of_one_without(
+    tmp_path: Path,
+    rfs: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    off, on = (after(sysctls={"net.core.rps_sock_flow_entries": entries}) for entries in ("0", "32768"))
+    with RunFolder.create(tmp_path, msgspec.structs.replace(planned(["a"]), rfs=rfs)) as folder:
+        folder.write_environment(off)
+        folder.write_environment_after(on)
+    said = run("report", folder.path)
+    assert said.status == 0
+    assert ("net.core.rps_sock_flow_entries: 0 before, 32768 after" in said.out) == rfs
 
 
 def test_the_report_is_one_paragraph() -> None:

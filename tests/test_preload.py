@@ -1,6 +1,7 @@
 """Servers with a library in LD_PRELOAD: they have it and nobody else, and where one has it not, nothing is claimed."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def test_a_library_is_called_as_the_user_says_or_as_its_file(library: Library, t
     assert (linked.name, linked.path, linked.sha256) == ("link", library.path, library.sha256)
     with_sign = tmp_path / "a=b.so"
     with_sign.symlink_to(library.path)
-    with pytest.raises(BadInput, match="give NAME=PATH"):
+    with pytest.raises(BadInput, match="give LIBRARY=PATH"):
         preload.describe(str(with_sign))
     assert preload.describe(f"signed={with_sign}").path == library.path
 
@@ -77,8 +78,8 @@ def test_a_library_is_called_as_the_user_says_or_as_its_file(library: Library, t
         ("lean={library}", "+lean is a variant already"),
         ("shared={library}", "+shared is a variant already"),
         ("percpu={library}", "+percpu is a variant already"),
-        ("={library}", "give NAME=PATH"),
-        ("a+b={library}", "give NAME=PATH"),
+        ("={library}", "give LIBRARY=PATH"),
+        ("a+b={library}", "give LIBRARY=PATH"),
         ("{spaced}", "LD_PRELOAD takes no path with blanks"),
     ],
 )
@@ -97,6 +98,32 @@ def test_what_is_no_library_is_named_in_one_line(text: str, said: str, library: 
     ended = run("conform", "--impls", "epoll_raw", "--preload", given)
     assert ended.is_one_line_of_error
     assert said in ended.err
+
+
+def bytes_read() -> int:
+    """Tell what this process has read so far, from files and elsewhere (proc_pid_io(5))."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])
+
+
+def test_a_file_is_not_read_to_see_that_it_is_no_library_nor_again_while_it_is_the_same(
+    library: Library, tmp_path: Path
+) -> None:
+    large = 2**24
+    text = tmp_path / "text.so"
+    text.touch()
+    os.truncate(text, large)
+    os.truncate(library.path, large)
+    before = bytes_read()
+    with pytest.raises(BadInput, match="is no shared library"):
+        preload.describe(str(text))
+    assert bytes_read() - before < large / 2
+    found = preload.describe(library.path)
+    before = bytes_read()
+    assert preload.is_unchanged(found)
+    assert bytes_read() - before < large / 2
+    text.replace(library.path)
+    assert not preload.is_unchanged(found)
 
 
 def test_a_server_and_its_workers_have_it(library: Library, tmp_path: Path) -> None:
@@ -121,6 +148,13 @@ def test_it_comes_after_what_the_user_has_there(
     monkeypatch.setenv("LD_PRELOAD", str(own))
     assert versions.ask(with_library(library, *printing)) == f"{own}:{library.path}"
     assert versions.ask(Implementation("mine", printing, None, external=True)) == str(own)
+
+
+def test_what_the_user_has_there_and_cannot_be_loaded_is_nothing_to_the_variant(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "libnosuch.so"))
+    assert versions.ask(with_library(library)) == versions.ask(REFERENCE)
 
 
 def test_a_server_that_loses_it_fails(library: Library, tmp_path: Path) -> None:

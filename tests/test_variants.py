@@ -1,6 +1,6 @@
 """Options that run each implementation in several variants: who runs, under which name, with what."""
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +10,7 @@ from harness.peers import PEERS, Peer
 from harness.registry import Implementation, find
 from harness.report import figures
 from harness.schema import Library
+from harness.servers import Server
 from harness.variants import Axes
 from tests.commands import run
 
@@ -71,11 +72,12 @@ def test_a_peer_has_no_listen_modes_and_runs_once_in_the_other_variants(name: st
 @pytest.mark.parametrize(
     ("wanted", "axes", "said"),
     [
-        ("trio+percpu", Axes(("shared",)), "--impls trio+percpu: --listen says in which modes all run; leave +percpu "),
-        ("trio,trio+lean", Axes(lean=True), "--impls trio+lean: --lean adds the lean one to each; leave +lean out"),
-        ("nginx+percpu", Axes(), "--impls nginx+percpu: nginx has no listen modes; leave +percpu out"),
-        ("trio+lean+percpu", Axes(), "'trio+lean+percpu': what may follow a name is +exclusive, "),
-        ("trio+fastsocket", Axes(preloads=(LIBRARY,)), "'trio+fastsocket': what may follow a name is +exclusive, "),
+        ("trio+percpu", Axes(("shared",)), "--impls 'trio+percpu': --listen says in which modes all run; leave +"),
+        ("trio,trio+lean", Axes(lean=True), "--impls 'trio+lean': --lean adds the lean one to each; leave +lean out"),
+        ("nginx+percpu", Axes(), "--impls 'nginx+percpu': nginx has no listen modes; leave +percpu out"),
+        ("nginx+shared", Axes(), "--impls 'nginx+shared': a name by itself stands for --listen shared; leave"),
+        ("trio+lean+percpu", Axes(), "--impls 'trio+lean+percpu': what may follow a name is +exclusive, "),
+        ("trio+fastsocket", Axes(preloads=(LIBRARY,)), "--impls 'trio+fastsocket': what may follow a name is "),
         ("trio,trio", Axes(("percpu",)), "trio+percpu: the name is given twice"),
     ],
 )  # fmt: skip
@@ -86,7 +88,7 @@ def test_what_is_asked_for_twice_or_cannot_be_is_named(wanted: str, axes: Axes, 
 
 
 def test_two_libraries_need_two_names() -> None:
-    with pytest.raises(BadInput, match="--preload fastsocket: the name is given twice; give NAME=PATH"):
+    with pytest.raises(BadInput, match="--preload 'fastsocket': the name is given twice; give LIBRARY=PATH"):
         Axes(preloads=(LIBRARY, LIBRARY))
 
 
@@ -112,12 +114,15 @@ def test_bad_input_is_one_line(command: str, options: list[str], said: str) -> N
     assert said in ended.err
 
 
-@pytest.mark.parametrize(("command", "more"), [("compare", ("--testbed", "loopback")), ("conform", ())])
-def test_a_mode_that_a_server_refuses_is_told_in_its_own_words(
-    command: str, more: tuple[Any, ...], tmp_path: Any
+@pytest.mark.parametrize("command", ["compare", "conform", "cost", "crosscheck", "profile", "scale", "soak", "torture"])
+def test_a_mode_that_a_server_refuses_is_told_in_its_own_words_before_anything_starts(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ("--out", tmp_path) if command == "compare" else ()
-    ended = run(command, "--impls", "uvloop", "--listen", "shared,exclusive", *more, *where)
+    monkeypatch.setattr(Server, "start", lambda _: pytest.fail("a server is started"))
+    one = command in {"crosscheck", "soak", "torture"}
+    named = ["uvloop+exclusive"] if one else ["uvloop", "--listen", "shared,exclusive"]
+    where = ["--out", tmp_path] if command in {"compare", "profile", "scale"} else []
+    ended = run(command, "--impl" if command == "torture" else "--impls", *named, *where)
     assert ended.is_one_line_of_error
     assert (
         "uvloop+exclusive: cannot be started: impls.uvloop: error: argument --listen: 'exclusive' is not" in ended.err

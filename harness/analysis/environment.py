@@ -9,14 +9,20 @@ STEAL_SHARE = 0.01
 FOREIGN_LOAD = 1.0
 """A run keeps every CPU that it may use busy; what the load average rose by beyond that is somebody else's."""
 
+_FLOW_STEERING = "net.core.rps_sock_flow_entries"
+"""A setting of the whole machine that a run with ``--rfs`` changes, and that nothing without it is steered by."""
 _NOT_INSTALLED = "not installed"
 _DEFAULT = "default"
 
 
-def changes(before: Environment, after: Environment) -> tuple[str, ...]:
-    """Name what changed during a run, a short sentence each; what always moves is left out."""
+def changes(before: Environment, after: Environment, *, rfs: bool = False) -> tuple[str, ...]:
+    """Name what changed during a run, a short sentence each; what always moves is left out.
+
+    ``rfs`` is whether the run has receive flow steering; else another one's is left out, too.
+    """
+    moved = ((name, old, new) for name, old, new in _differing(before, after) if rfs or name != _FLOW_STEERING)
     return (
-        *(f"{name}: {old} before, {new} after" for name, old, new in _differing(before, after)),
+        *(f"{name}: {old} before, {new} after" for name, old, new in moved),
         *_foreign_load(before, after),
         *_steal(before, after),
     )

@@ -58,6 +58,8 @@ class Acceptor:
         """
         connections = self.connections
         accepted = connections.accepted
+        # Once before any try: a library in LD_PRELOAD may take a listener over when it is registered with epoll.
+        await trio.lowlevel.wait_readable(listener)
         while True:
             if len(accepted) >= connections.most:
                 connections.pause()

@@ -28,6 +28,7 @@ from harness.peers import flags as peer_flags
 from harness.registry import find
 from harness.schema import LARGEST
 from harness.testbed import cpus
+from harness.variants import LISTEN_MODES
 from harness.worker_statistics import WorkerStatistics
 from impls import addresses, flags
 from impls.contract import Options
@@ -54,6 +55,8 @@ FLAGS = (
         "--workers=2",
         "-kv",
         "@x",
+        "--listen",
+        "--listen=percpu",
     ),
 )
 PIECES = (
@@ -61,6 +64,7 @@ PIECES = (
     *("127.0.0.1:80", "[::1]:80", "::1:80", "[::1%lo]:80", ":80", "127.0.0.1:", "127.0.0.1:99999", "*:80", "a" * 300),
     *("[]:80", "1.2.3.4.5:80", "x\x00y:80", "\udcff:80", "0-3", "3-0", "1,,2", "5%", "5ms", "all", "none", "+lean"),
     *("epoll_raw", "epoll_raw+lean", "a=b", "=", "a='", "a=true", "../x=true", *hostile.MARKUP, *hostile.INVISIBLE),
+    *(*LISTEN_MODES, "+percpu", "epoll_raw+shared", "trio+reuseport+lean"),
 )
 TEXTS = st.one_of(
     st.sampled_from(PIECES), st.text(max_size=20), st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
@@ -84,6 +88,7 @@ def _no_name_server() -> Iterator[None]:
 
 def check(options: Options) -> None:
     assert options.cpus
+    assert options.listen_mode in LISTEN_MODES
     assert all(addresses.resolve(str(address)) == address for address in (*options.addresses, *options.backends))
     assert all(
         flags.MIN_TIMEOUT_S <= one <= flags.MAX_TIMEOUT_S

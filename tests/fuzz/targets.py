@@ -184,7 +184,7 @@ TARGETS: Final = {
         ),
         Target(
             *("flags", _flags, ["impls/flags.py", "impls/addresses.py", "impls/cpus.py"]),
-            [b"-w\x011\x01-a\x01127.0.0.1:80\x01[::1]:80\x01-k"],
+            [b"-w\x011\x01-a\x01127.0.0.1:80\x01[::1]:80\x01-k", b"--listen\x01percpu"],
             [*(flag.encode() for flag in FLAGS), *_TEXT_TOKENS, b"\x01"],
         ),
         Target("addresses", _address, ["impls/addresses.py"], [b"127.0.0.1:80", b"[::1]:80"], _TEXT_TOKENS),
@@ -194,8 +194,8 @@ TARGETS: Final = {
         Target(
             "names",
             _names,
-            ["harness/registry.py"],
-            [b"all", b"uvloop,trio+lean\x01a=true x"],
+            ["harness/registry.py", "harness/variants.py"],
+            [b"all", b"uvloop,trio+lean\x01a=true x", b"gevent+percpu+lean"],
             [*_TEXT_TOKENS, b"\x01"],
         ),
         *(
