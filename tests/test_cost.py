@@ -187,7 +187,7 @@ def test_an_interrupt_ends_everything(tool: Callable[[str, str], str]) -> None:
         try:
             assert processes.wait_until(lambda: is_traced_by_child_of(process.pid), 60)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=20)
+            _, stderr = process.communicate(timeout=100)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -204,7 +204,7 @@ def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins() -> None
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, without_capability=CAP_SYS_RESOURCE
     )
     with running:
-        output, errors = running.communicate(timeout=30)
+        output, errors = running.communicate(timeout=200)
     assert (running.returncode, output) == (2, b"")
     [line] = errors.decode().splitlines()
     assert line.startswith(

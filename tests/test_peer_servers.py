@@ -23,7 +23,7 @@ from harness.servers import Server
 Tool = Callable[[str, str], str]
 HARNESS = str(Path(sys.executable).with_name("harness"))
 ENDS_WITHIN_S = 5.0
-COMPARES_WITHIN_S = 60.0
+COMPARES_WITHIN_S = 300.0
 
 
 @pytest.fixture

@@ -432,7 +432,7 @@ def test_an_interrupt_ends_with_what_was_recorded(tmp_path: Path) -> None:
         try:
             assert processes.wait_until(lambda: has_slices(tmp_path / "runs"), 60)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=200)
         finally:
             process.kill()
     assert process.returncode == 130, err

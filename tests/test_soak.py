@@ -142,7 +142,7 @@ def test_an_interrupt_shows_what_was_measured(tmp_path: Path) -> None:
         try:
             assert processes.wait_until(lambda: is_loaded(said(tmp_path)), 60)
             running.send_signal(signal.SIGINT)
-            told, _ = running.communicate(timeout=50)
+            told, _ = running.communicate(timeout=200)
         finally:
             running.kill()
     assert running.returncode == 130, told

@@ -283,7 +283,7 @@ def as_nobody(command: Sequence[str]) -> bytes:
         extra_groups=[],
         stdout=subprocess.PIPE,
         check=True,
-        timeout=20,
+        timeout=100,
     ).stdout
 
 

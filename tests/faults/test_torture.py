@@ -184,7 +184,7 @@ def test_an_interrupt_or_a_closed_terminal_during_torture__the_account_so_far_is
             assert processes.wait_until(lambda: any(tmp_path.glob("*/faults.jsonl")), 60)
             running.send_signal(number)
             assert processes.wait_until(lambda: told_again(running, number), 50, every_s=0.1)
-            told, _ = running.communicate(timeout=50)
+            told, _ = running.communicate(timeout=200)
         finally:
             running.kill()
     assert running.returncode == 130, told

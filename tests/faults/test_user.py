@@ -78,7 +78,7 @@ def test_the_program_is_killed_that_a_server_was_to_end_with__it_ends_as_another
     [impl] = find("epoll_raw")
     launched = [sys.executable, "-I", "-S", str(ROOT / "harness/launch.py")]
     command = [*impl.argv, "-w", "1", "--user", NAME, "-o", "/dev/null", "-a", low_address()]
-    script = f"{shlex.join(launched)} $$ - - - {shlex.join(command)} & echo $!; wait"
+    script = f"{shlex.join(launched)} $$ - - - - {shlex.join(command)} & echo $!; wait"
     with subprocess.Popen(
         ["/bin/sh", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as shell:
@@ -152,8 +152,8 @@ from impls.epoll_raw.server import serve
 from impls.prefork import main
 libc, parse = ctypes.CDLL(None), flags.parse
 
-def parse_and_become(*arguments):  # that late, as a user perhaps who may not read what parsing imports
-    options = parse(*arguments)
+def parse_and_become(*arguments, **others):  # that late, as a user perhaps who may not read what parsing imports
+    options = parse(*arguments, **others)
     libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
     os.setgroups([]), os.setresgid({gid}, {gid}, {gid}), os.setresuid({uid}, {uid}, {uid})
     sets = (ctypes.c_uint32 * 6)(1 << 10, 1 << 10, 1 << 10)  # effective, permitted, inheritable: CAP_NET_BIND_SERVICE
