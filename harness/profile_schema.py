@@ -33,6 +33,8 @@ class ImplementationProfile(msgspec.Struct, frozen=True, kw_only=True):
     """As many as there should be: frequency x CPUs x time. A virtual machine that waits for its CPU loses some."""
     us_per_request: Estimate = Estimate()
     """All that requests take: all but idle time, leaving it, other programs, and the kernel's threads."""
+    within_others_share: Share | None = None
+    """The share of that which interrupts did while another program had the CPU; they may have been that program's."""
     unsorted_share: Share | None = None
     """The share of that of which nobody can tell what it was: without a name, or in no rule."""
     categories: tuple[Part, ...] = ()

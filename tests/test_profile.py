@@ -188,6 +188,9 @@ def test_what_is_in_doubt_is_told() -> None:
     assert "of 20 % of the work nobody can tell what it was, TOO MUCH to trust the other rows" in text
     assert "60 % of the samples were lost" in text
     assert "No names." in text
+    shared = " ".join(render(profile(renamed(found, within_others_share=0.2))).split())
+    assert "20 % of it came by interrupts into other programs, TOO MUCH, as it may be theirs" in shared
+    assert "came by interrupts" not in text
     slow = renamed(found, requests=800, offered=1000, errors=3)
     text = " ".join(render(profile(slow)).split())
     assert "mine: 3 errors." in text

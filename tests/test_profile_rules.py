@@ -84,18 +84,41 @@ def code(file: str, symbol: str = "work") -> Stack:
             stack(f"inet_csk_accept inet_accept do_accept __sys_accept4 __x64_sys_accept4 {CALL}", PYTHON),
             "connections (open, accept, close)", "accept4", id="accepting",
         ),
+        pytest.param(
+            stack(f"mutex_lock do_epoll_ctl __x64_sys_epoll_ctl {CALL}", PYTHON),
+            "waiting for events (epoll)", "epoll_ctl", id="a lock of another kind that is free",
+        ),
+        pytest.param(
+            stack(f"__mutex_lock.constprop.0 do_epoll_ctl __x64_sys_epoll_ctl {CALL}", PYTHON),
+            "locks", "epoll_ctl", id="one that is not",
+        ),
+        pytest.param(
+            stack(f"_raw_spin_unlock_irqrestore sock_def_readable {RECEIVE} handle_softirqs {INTERRUPT}"),
+            "scheduler", "softirq", id="who waits for a socket is woken with interrupts off",
+        ),
+        pytest.param(
+            stack(f"_raw_spin_unlock_irqrestore __mod_timer sk_reset_timer {RECEIVE} handle_softirqs {INTERRUPT}"),
+            "timers", "softirq", id="another that switches interrupts on",
+        ),
+        pytest.param(
+            [Frame("bpf_prog_6deef7357e7b4530", "bpf_prog_6deef7357e7b4530"),
+             *stack(f"reuseport_select_sock {RECEIVE} handle_softirqs {INTERRUPT}", PYTHON)],
+            "network device and bridge", "softirq", id="what the kernel has compiled of BPF",
+        ),
+        pytest.param(
+            [Frame("nft_do_chain", "/lib/modules/6.1/kernel/net/nf_tables.ko.xz"),
+             Frame("tcp_sendmsg", "/usr/lib/debug/boot/vmlinux-6.1"),
+             Frame("__x64_sys_sendto", "/usr/lib/debug/boot/vmlinux-6.1"), PYTHON],
+            "network device and bridge", "sendto", id="the kernel by its files of debug symbols",
+        ),
+        pytest.param(
+            stack("tcp_sendmsg sock_sendmsg io_send io_issue_sqe io_wq_submit_work io_wq_worker ret_from_fork"),
+            "TCP transmit", "io_uring's threads", id="a thread that the kernel runs for the server",
+        ),
         pytest.param(stack(CALL, PYTHON), "kernel entry and exit", "kernel entry and exit", id="no system call yet"),
         pytest.param(
             stack("clear_page_erms do_anonymous_page __handle_mm_fault exc_page_fault asm_exc_page_fault", PYTHON),
             "memory", "page faults", id="a page fault",
-        ),
-        pytest.param(
-            stack("ip_rcv net_rx_action handle_softirqs run_ksoftirqd smpboot_thread_fn kthread ret_from_fork_asm"),
-            "TCP receive", "softirq", id="ksoftirqd",
-        ),
-        pytest.param(
-            stack("kmem_cache_free kdamond_fn kthread ret_from_fork ret_from_fork_asm"),
-            "kernel threads", "kernel threads", id="a thread of the kernel's own",
         ),
         pytest.param(
             stack("filp_flush __arm64_sys_close invoke_syscall el0_svc_common do_el0_svc el0_svc"),
@@ -109,6 +132,9 @@ def code(file: str, symbol: str = "work") -> Stack:
             code("/usr/lib/python3.11/lib-dynload/_socket.so"), "Python interpreter", rules.USER, id="its modules"
         ),
         pytest.param(code("/usr/lib/x86_64-linux-gnu/libc.so.6"), "libc and vdso", rules.USER, id="libc"),
+        pytest.param(
+            code("/usr/lib/x86_64-linux-gnu/libffi.so.8.1.2"), "Python interpreter", rules.USER, id="ctypes"
+        ),
         pytest.param(code("[vdso]"), "libc and vdso", rules.USER, id="the vdso"),
         pytest.param(code("/usr/sbin/nginx"), "other code of the server", rules.USER, id="a peer"),
         pytest.param(code("/usr/sbin/nginx", "[unknown]"), "other code of the server", rules.USER, id="stripped"),
@@ -132,11 +158,43 @@ def test_a_sample_is_sorted_by_its_stack(sampled: Stack, category: str, context:
             stack(f"{RECEIVE} handle_softirqs {INTERRUPT}", PYTHON), "TCP receive", "softirq", id="packets interrupt it"
         ),
         pytest.param(stack(f"handle_softirqs {INTERRUPT}", PYTHON), "interrupts", "softirq", id="an interrupt"),
+        pytest.param(
+            stack(f"{RECEIVE} handle_softirqs do_softirq.part.0 __local_bh_enable_ip __dev_queue_xmit tcp_sendmsg "
+                  f"__x64_sys_sendto {CALL}", PYTHON),
+            "other programs", "other programs", id="packets of its own",
+        ),
+        pytest.param(
+            stack("tcp_sendmsg sock_sendmsg io_send io_issue_sqe io_wq_submit_work io_wq_worker ret_from_fork"),
+            "other programs", "other programs", id="the kernel works for it",
+        ),
+        pytest.param(
+            stack("ip_rcv net_rx_action handle_softirqs run_ksoftirqd smpboot_thread_fn kthread ret_from_fork_asm"),
+            "TCP receive", "softirq", id="ksoftirqd",
+        ),
+        pytest.param(
+            stack("ip_rcv __napi_poll napi_threaded_poll_loop napi_threaded_poll kthread ret_from_fork_asm"),
+            "TCP receive", "softirq", id="a device's own thread",
+        ),
+        pytest.param(
+            stack("kmem_cache_free kdamond_fn kthread ret_from_fork ret_from_fork_asm"),
+            "kernel threads", "kernel threads", id="a thread of the kernel's own",
+        ),
+        pytest.param(
+            stack("ip_rcv net_rx_action handle_softirqs do_softirq cleanup_net process_one_work kthread ret_from_fork"),
+            "kernel threads", "kernel threads", id="its packets",
+        ),
     ],
-)
+)  # fmt: skip
 def test_another_program_is_not_the_servers_but_packets_are(sampled: Stack, category: str, context: str) -> None:
     assert rules.category(sampled, is_own=False) == category
     assert rules.context(sampled, is_own=False) == context
+
+
+def test_what_may_be_another_programs_is_what_interrupts_brought_while_it_ran() -> None:
+    packets = stack(f"{RECEIVE} handle_softirqs {INTERRUPT}", PYTHON)
+    assert rules.is_within_another(packets, is_own=False)
+    assert not rules.is_within_another(packets, is_own=True)
+    assert not rules.is_within_another(stack(f"vfs_read ksys_read {CALL}", PYTHON), is_own=False)
 
 
 def test_what_an_interrupt_has_begun_is_told_from_what_it_interrupted() -> None:

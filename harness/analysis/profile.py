@@ -35,6 +35,8 @@ class Turn:
     """The server's processes."""
     categories: Counter[str] = field(default_factory=Counter)
     contexts: Counter[str] = field(default_factory=Counter)
+    within_others: Counter[str] = field(default_factory=Counter)
+    """By category, those of requests' work that were taken while an interrupt had stopped another program."""
 
     @property
     def samples(self) -> int:
@@ -62,7 +64,7 @@ class Sorter:
     def __init__(self, turns: Iterable[Turn]) -> None:
         self._turns = sorted(turns, key=lambda turn: turn.started_ns)
         self._starts_ns = [turn.started_ns for turn in self._turns]
-        self._known: dict[tuple[Stack, bool], tuple[str, str]] = {}
+        self._known: dict[tuple[Stack, bool], tuple[str, str, bool]] = {}
         """There are far fewer different stacks than samples."""
 
     def sort(self, sample: Sample) -> Sorted | None:
@@ -77,11 +79,14 @@ class Sorter:
             self._known[key] = (
                 profile_rules.category(stack, is_own=is_own),
                 profile_rules.context(stack, is_own=is_own),
+                profile_rules.is_within_another(stack, is_own=is_own),
             )
-        category, context = self._known[key]
+        category, context, is_within_another = self._known[key]
         turn.categories[category] += 1
         turn.contexts[context] += 1
-        return Sorted(turn, sample, category)
+        found = Sorted(turn, sample, category)
+        turn.within_others[category] += found.is_of_requests and is_within_another
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,7 @@ def sum_up(name: str, turns: Sequence[Turn], setting: Setting, failure: str = ""
         samples=categories.total(),
         expected_samples=round(wall_ns / _NS_PER_S * setting.cpus * setting.frequency_hz),
         us_per_request=estimate("all", lambda turn: _of_requests(turn.categories)),
+        within_others_share=sum(one.within_others.total() for one in counted) / of_requests if of_requests else None,
         unsorted_share=(categories[UNKNOWN] + categories[OTHER_KERNEL]) / of_requests if of_requests else None,
         categories=_parts(
             [one for one in CATEGORIES if categories[one]],

@@ -13,7 +13,7 @@ the innermost counts, by the file that it is from: without frame pointers those 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 from functools import cache
 from typing import Final
 
@@ -52,8 +52,8 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
         smp_cross_call generic_exec_single smp_call_function_* __smp_call_single_queue
     """,
     "locks": """
-        *queued_spin_lock_slowpath queued_read_lock_slowpath queued_write_lock_slowpath mutex_* __mutex_* rwsem_*
-        down_read* down_write* up_read up_write osq_* futex_* do_futex __futex_* __lock_sock*
+        *queued_spin_lock_slowpath queued_read_lock_slowpath queued_write_lock_slowpath mutex_spin_on_owner
+        mutex_optimistic_spin __mutex_* rwsem_* osq_* futex_* do_futex __futex_* __lock_sock*
     """,
     "memory": """
         kmem_cache_* kmalloc* __kmalloc* kfree* kvfree* __slab_* ___slab_* slab_* *alloc_pages* alloc_pages*
@@ -151,26 +151,36 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
         resume_user_mode* schedule_tail vector_* int_ret_* exit_to_*
     """,
 }
-"""What the kernel's functions are about: shell patterns; of two that match, the first counts."""
+"""What the kernel's functions are about: shell patterns; of two that match, the first counts. Of locks only those are
+named that were not free: one that is free is no work of its own, whatever kind it is."""
+
+_PAIRS: Final[Sequence[tuple[str, str, str]]] = (("_raw_spin_unlock_irqrestore", "sock_def_*", SCHEDULER),)
+"""A function that no rule names, one that has called it, and what is done there.
+
+A socket wakes who waits for it with interrupts off, through epoll down to the scheduler's queue; so all of that is
+sampled where they are switched on again.
+"""
 
 _BORDERS: Final[Mapping[str, str]] = {
     IDLE: _FUNCTIONS[IDLE],
-    SOFTIRQ: "handle_softirqs __do_softirq",
+    SOFTIRQ: "handle_softirqs __do_softirq napi_threaded_poll*",
     INTERRUPTS: "asm_sysvec_* asm_common_interrupt el1h_64_irq* el0t_64_irq*",
     SCHEDULER: "schedule_idle",
     "page faults": "asm_exc_page_fault el0_da el0_ia",
-    KERNEL_THREADS: "kthread ret_from_fork ret_from_fork_asm",
-    ENTRY: "entry_SYSCALL_64* do_syscall_64 el0_svc do_el0_svc",
+    KERNEL_THREADS: "kthread",
+    "io_uring's threads": "io_wq_worker io_sq_thread",
+    ENTRY: "entry_SYSCALL_64* do_syscall_64 el0_svc do_el0_svc ret_from_fork*",
 }
 """What separates one context from another."""
 
 _FILES: Final[Mapping[str, str]] = {
-    INTERPRETER: r"(lib)?python\d[^/]*|.*/lib-dynload/[^/]*|.*/(lib)?python\d[^/]*",
+    INTERPRETER: r"(lib)?python\d[^/]*|.*/lib-dynload/[^/]*|.*/(lib)?python\d[^/]*|.*/libffi[-.][^/]*",
     LIBC: r"\[vdso\]|\[vsyscall\]|.*/(libc|libm|libpthread|librt|libdl|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*",
     LIBRARY: r".*/(site|dist)-packages/.*",
     UNKNOWN: r"\[unknown\]|//anon|.*/perf-\d+\.map|\[(heap|stack)\]|",
 }
-"""What a program's code is about: patterns of the file that it is from; of two that match, the first counts."""
+"""What a program's code is about: patterns of the file that it is from; of two that match, the first counts. libffi is
+what Python's ctypes calls through."""
 
 CATEGORIES: Final = (
     TCP_RECEIVE, TCP_TRANSMIT, "connections (open, accept, close)", "sockets, files, other calls",
@@ -204,10 +214,16 @@ class Frame:
     @property
     def is_kernel(self) -> bool:
         """Whether it is the kernel's, or a module's."""
-        return self.file.startswith("[") and self.file.endswith("]") and self.file not in _NO_KERNEL
+        return _KERNEL_FILE.fullmatch(self.file) is not None
 
 
-_NO_KERNEL: Final = frozenset({"[unknown]", "[vdso]", "[vsyscall]", "[heap]", "[stack]"})
+_KERNEL_FILE: Final = re.compile(
+    r"\[(?!(?:unknown|vdso|vsyscall|heap|stack)\]).*\]"
+    r"|bpf_(?:prog|trampoline|dispatcher)_.*"
+    r"|(?:.*/)?vmlinux(?:[-.][^/]*)?"
+    r"|.*\.ko(?:\.(?:gz|xz|zst|debug))*"
+)
+"""The kernel and its modules, what it has compiled of BPF, and files of debug symbols that perf may have found."""
 _UNNAMED: Final = "[unknown]"
 
 Stack = Sequence[Frame]
@@ -231,7 +247,7 @@ def category(stack: Stack, *, is_own: bool) -> str:
         return WAKING if _is_in_idle(names) else INTERRUPTS
     if (stranger := _stranger(names, is_own=is_own)) is not None:
         return stranger
-    found = next((found for name in names if (found := _by_function(name))), None)
+    found = _by_pair(names) or next((found for name in names if (found := _by_function(name))), None)
     if found is not None:
         return found
     if kernel:
@@ -258,20 +274,39 @@ def context(stack: Stack, *, is_own: bool) -> str:
     return UNKNOWN if kernel or not stack else USER
 
 
+def is_within_another(stack: Stack, *, is_own: bool) -> bool:
+    """Tell whether an interrupt of another program is what was sampled: the server's packets, or that program's."""
+    borders = {_border(frame.symbol) for frame in _kernel_part(stack)}
+    return not is_own and INTERRUPTS in borders and KERNEL_THREADS not in borders
+
+
 def _stranger(names: Sequence[str], *, is_own: bool) -> str | None:
-    """Tell whose it is if not the server's; None for what is, such as its packets, whoever they have interrupted."""
+    """Tell whose it is if not the server's; None for what is, or may be: what interrupts bring, and ksoftirqd.
+
+    A softirq at the end of another program's own system call is taken for that program's packets.
+    """
     borders = {_border(name) for name in names}
-    if borders & {SOFTIRQ, INTERRUPTS}:
+    if is_own or INTERRUPTS in borders:
         return None
     if KERNEL_THREADS in borders:
-        return KERNEL_THREADS
-    return None if is_own else OTHER_PROGRAMS
+        return None if any(_SERVES_ALL.fullmatch(_plain(name)) for name in names) else KERNEL_THREADS
+    return OTHER_PROGRAMS
+
+
+_SERVES_ALL: Final = re.compile(r"run_ksoftirqd|napi_threaded_poll.*")
+"""The threads that handle packets, whosever they are."""
 
 
 def _kernel_part(stack: Stack) -> Stack:
     """Return the kernel's frames, which are the innermost."""
     end = next((depth for depth, frame in enumerate(stack) if not frame.is_kernel), len(stack))
     return stack[:end]
+
+
+def _by_pair(names: Sequence[str]) -> str | None:
+    """Tell what was done by the innermost function and its caller; None where no rule has the two."""
+    inner, outer = [*map(_plain, names[:2]), "", ""][:2]
+    return next((found for first, second, found in _PAIRS if inner == first and fnmatchcase(outer, second)), None)
 
 
 def _is_after_interrupt(names: Sequence[str]) -> bool:

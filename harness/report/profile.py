@@ -14,13 +14,15 @@ _LEAST_US = 0.05
 """A system call that takes less of each is shown with the others of that kind."""
 _MOST_LOST = 0.05
 MOST_UNSORTED = 0.10
+_LEAST_WITHIN_OTHERS, _MOST_WITHIN_OTHERS = 0.01, 0.10
 _OTHER_CALLS = "other system calls"
 _LEGEND = (
     "CPU µs per request, with 95 % intervals over the turns; {hz} samples a second of each CPU. Each sample is in one "
     "row of each table. By what was done: the innermost function that a rule names decides. On whose behalf: a softirq "
     "at the end of a system call counts as softirq. What has switched interrupts off is seen where it switches them on "
     "again: an interrupt's own time in 'interrupts', and what passed until an idle CPU took one in 'leaving idle', "
-    "as neither work nor rest. A library that is Python itself (trio) is in 'Python interpreter'."
+    "as neither work nor rest. So is waking who waits for a socket, which counts as 'scheduler'. Of locks 'locks' has "
+    "those that were not free. A library that is Python itself (trio) is in 'Python interpreter'."
 )
 
 Parts = Callable[[ImplementationProfile], Sequence[Part]]
@@ -133,7 +135,7 @@ def _remarks(profile: Profile) -> Iterator[str]:
             continue
         yield (
             f"{name}: {figures.plural(one.samples, 'sample')} in {figures.plural(one.turns, 'turn')}, "
-            f"{figures.plural(one.requests, 'request')}; {_unsorted(one)}{_lost(one)}."
+            f"{figures.plural(one.requests, 'request')}; {_unsorted(one)}{_within_others(one)}{_lost(one)}."
         )
 
 
@@ -142,6 +144,14 @@ def _unsorted(one: ImplementationProfile) -> str:
         return "nothing of them was work for requests"
     warning = ", TOO MUCH to trust the other rows" if one.unsorted_share > MOST_UNSORTED else ""
     return f"of {figures.per_cent(one.unsorted_share)} % of the work nobody can tell what it was{warning}"
+
+
+def _within_others(one: ImplementationProfile) -> str:
+    share = one.within_others_share or 0.0
+    if share < _LEAST_WITHIN_OTHERS:
+        return ""
+    warning = ", TOO MUCH, as it may be theirs" if share > _MOST_WITHIN_OTHERS else ""
+    return f"; {figures.per_cent(share)} % of it came by interrupts into other programs{warning}"
 
 
 def _lost(one: ImplementationProfile) -> str:
