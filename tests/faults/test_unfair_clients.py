@@ -35,7 +35,7 @@ for sent in range(sys.maxsize):
 LEAVING = 20
 HELD_BACK_S = 0.5
 MOST_BUFFERED = 2 * sum(int(Path(f"/proc/sys/net/ipv4/tcp_{end}mem").read_text().split()[-1]) for end in "rw")
-"""What the kernel holds of a request on its way through a proxy, if it lets all buffers grow: on a busy machine it may."""
+"""What the kernel holds of a request on its way through a proxy, if all buffers grow: on a busy machine they may."""
 HELD_BACK = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % MOST_BUFFERED + bytes(MOST_BUFFERED)
 
 
