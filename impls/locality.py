@@ -12,17 +12,24 @@ from here can steering know where the connection's reader is (RFS).
 
 To ask is a system call; so it is done with ``-v`` alone, and not of all. Which ones are asked must not keep step
 with what comes by turns, such as backends, or connections of a batch; so the distance to the next is drawn each time.
+
+A connection that is not asked costs the subtraction and the comparison that whoever accepts or reads writes out, as a
+call would cost several times as much::
+
+    if sample:
+        sample.skip -= 1
+        if sample.skip < 0:
+            sample.ask(fd)
 """
 
 import ctypes
 import socket
-from collections.abc import Sequence
 
 from impls import counters
 from impls.worker import Worker
 
-EVERY = 16
-"""On average one of so many is asked."""
+MOST_APART = 100
+"""One of so many in a row is asked at least, and on average one in half as many (``STAT-LOCALITY``)."""
 _SO_INCOMING_CPU = 49
 """From include/uapi/asm-generic/socket.h; Python's ``socket`` has no name for it."""
 _MULTIPLIER, _MODULUS = 48_271, 2**31 - 1
@@ -37,7 +44,9 @@ _CPU_AT, _LENGTH_AT = ctypes.byref(_CPU), ctypes.byref(_LENGTH)
 
 
 class Sample:
-    """Asks some of the connections that it is told of, and counts those asked and those that are local."""
+    """Asks some of the connections that there are, and counts those asked and those that are local."""
+
+    __slots__ = ("_cpu", "_local", "_row", "_sampled", "_state", "skip")
 
     def __init__(self, worker: Worker, local: int, sampled: int) -> None:
         """``local`` and ``sampled`` are slots of the worker's counters."""
@@ -46,34 +55,30 @@ class Sample:
         self._local = local
         self._sampled = sampled
         self._state = worker.index + 1
-        self._skip = self._distance() - 1
-        """How many are still to be left out; when negative, how many from the end of those told of last is the next."""
+        self.skip = 0
+        """How many are still to be left out; negative when the one at hand is to be asked."""
+        self._skip_some()
 
-    def of(self, fds: Sequence[int]) -> None:
-        """Take more connections, by their descriptors, about which now is the time to ask."""
-        self._skip -= len(fds)
-        while self._skip < 0:
-            self._ask(fds[self._skip])
-            self._skip += self._distance()
-
-    def _distance(self) -> int:
-        self._state = self._state * _MULTIPLIER % _MODULUS
-        return 1 + self._state % (2 * EVERY - 1)
-
-    def _ask(self, fd: int) -> None:
+    def ask(self, fd: int) -> None:
+        """Ask a connection, by its descriptor, and draw how many are left out after it."""
+        self._skip_some()
         if _getsockopt(fd, socket.SOL_SOCKET, _SO_INCOMING_CPU, _CPU_AT, _LENGTH_AT) or _CPU.value < 0:
             return  # a kernel that does not know the option, or a CPU
         self._row[self._sampled] += 1
         self._row[self._local] += _CPU.value == self._cpu
 
+    def _skip_some(self) -> None:
+        self._state = self._state * _MULTIPLIER % _MODULUS
+        self.skip = self._state % MOST_APART
+
 
 def of_clients(worker: Worker) -> Sample | None:
-    """Make a sample of clients' connections, each to be told of when it was accepted; None without ``-v``."""
+    """Make a sample of clients' connections, each of which counts when it was accepted; None without ``-v``."""
     return _sample(worker, counters.LOCAL_ACCEPTS, counters.SAMPLED_ACCEPTS)
 
 
 def of_backends(worker: Worker) -> Sample | None:
-    """Make a sample of backends' connections, each to be told of when data of it was read; None without ``-v``."""
+    """Make a sample of backends' connections, which count whenever data of them was read; None without ``-v``."""
     return _sample(worker, counters.LOCAL_BACKENDS, counters.SAMPLED_BACKENDS)
 
 

@@ -16,7 +16,7 @@ ALWAYS_CHECKED = {"REPLY-BYTES", "KEEP-PIECES", "PROXY-RELAY"}
 LONG = {
     "LIMIT-FILES", "LIMIT-IDLE", "LISTEN-DEAD-WORKER", "LISTEN-MODES", "LISTEN-PERCPU", "LISTEN-PORT-TAKEN",
     "PROC-GIVE-UP", "PROC-GRACE", "PROC-RESTART", "PROC-SIGNAL-BUSY", "PROC-STOP-CONT", "PROXY-504",
-    "PROXY-LEFT-OUT", "PROXY-SLOW-READER", "STAT-FAULTS",
+    "PROXY-LEFT-OUT", "PROXY-SLOW-READER", "STAT-FAULTS", "STAT-LOCALITY",
 }  # fmt: skip
 """Half of the time that all cases take, so they are checked only on fakes that are to break them."""
 

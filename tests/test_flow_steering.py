@@ -1,7 +1,6 @@
 """On which CPU packets are worked on: with packet steering alone, and with receive flow steering."""
 
 import json
-import os
 import signal
 import socket
 import statistics
@@ -14,20 +13,18 @@ from pathlib import Path
 import pytest
 
 from harness import processes, results
-from harness.errors import BadInput
 from harness.machine_setting import MachineSetting
 from harness.registry import ROOT
-from harness.schema import PlannedCell
 from harness.testbed import Testbed as Hosts  # pytest takes what is called Test… for a test
-from harness.testbed import flow_steering, open_testbed
+from harness.testbed import flow_steering
 from impls import steering
-from tests import commands
+from tests import commands, namespaces
+from tests.namespaces import CPUS
 
 SO_INCOMING_CPU = 49
 CONNECTIONS = 200
 ANSWERS_WITHIN_S = ENDS_WITHIN_S = 300.0
 NEARLY_ALL, MIXED = 0.9, (0.2, 0.8)
-CPUS = sorted(os.sched_getaffinity(0))[:2]
 UNCHECKED = [sys.executable, "-m", "tests.unchecked", "compare"]
 
 COMPARE = """
@@ -59,22 +56,8 @@ def rfs(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def steered(rfs: bool) -> Iterator[Hosts]:  # noqa: FBT001  a fixture's value
-    """Open a testbed whose server has two CPUs, or skip the test; in CI, where it must be possible, fail."""
-    with ExitStack() as stack:
-        try:
-            testbed = stack.enter_context(open_testbed("netns", with_backend=True, rfs=rfs))
-            lacking = next((note for note in testbed.notes if note.startswith("no receive steering")), "")
-        except BadInput as problem:
-            lacking = str(problem)
-        if not lacking and len(CPUS) < 2:
-            lacking = "it takes two CPUs"
-        if lacking and os.environ.get("CI"):
-            pytest.fail(lacking)
-        if lacking:
-            pytest.skip(lacking)
-        testbed.steer(
-            PlannedCell("proxy", 2, 9, server_cpus=tuple(CPUS), generator_cpus=(CPUS[1],), backend_cpus=(CPUS[1],))
-        )
+    """Open a testbed whose server has two CPUs."""
+    with namespaces.steered(rfs=rfs) as testbed:
         yield testbed
 
 

@@ -16,7 +16,6 @@ import psutil
 import pytest
 
 from harness import ports, processes
-from harness.errors import BadInput
 from harness.loadgen import Generator, Job
 from harness.registry import ROOT, find
 from harness.schema import PlannedCell
@@ -24,6 +23,7 @@ from harness.servers import Server, ServerFailed
 from harness.testbed import Testbed as Hosts  # pytest takes what is called Test… for a test
 from harness.testbed import open_testbed
 from harness.testbed.steering import mask
+from tests import namespaces
 
 ENDS_WITHIN_S = 5.0
 NOBODY = 65534
@@ -73,15 +73,9 @@ except BadInput as problem:
 
 @pytest.fixture(scope="module")
 def netns() -> Iterator[Hosts]:
-    """Open a testbed of namespaces, or skip the test; in CI, where they must be possible, fail."""
+    """Open a testbed of namespaces."""
     with ExitStack() as stack:
-        try:
-            testbed = stack.enter_context(open_testbed("netns", with_backend=True))
-        except BadInput as problem:
-            if os.environ.get("CI"):
-                pytest.fail(str(problem))
-            pytest.skip(str(problem))
-        yield testbed
+        yield namespaces.opened(stack)
 
 
 def counts(testbed: Hosts) -> Counter[str]:
@@ -140,8 +134,7 @@ def test_two_testbeds_have_the_same_addresses_and_each_its_own_server(netns: Hos
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="receive steering takes root")
 def test_each_host_pays_for_its_own_packets_and_the_server_for_forwarding(netns: Hosts) -> None:
-    if any("no receive steering" in note for note in netns.notes):
-        pytest.skip(netns.notes[-1])
+    namespaces.skip_without_steering(netns)
     cpus = sorted(os.sched_getaffinity(0))
     first, last = cpus[0], cpus[-1]
     cell = PlannedCell("proxy", 1, 9, server_cpus=(first,), generator_cpus=(last,), backend_cpus=(first, last))

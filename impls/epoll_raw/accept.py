@@ -110,6 +110,10 @@ class Listeners:
                 for _ in range(limit):
                     fd, peer = accept_one()
                     accepted.append(fd)
+                    if sample:
+                        sample.skip -= 1
+                        if sample.skip < 0:
+                            sample.ask(fd)
                     if debug:
                         log.accepted(fd, peer)
             except BlockingIOError:
@@ -119,8 +123,6 @@ class Listeners:
             row[counters.ACCEPTED] += len(accepted)
             if accepted:
                 self._is_starved = False
-                if sample:
-                    sample.of(accepted)
             if failure:
                 self._failed(failure)
             return accepted

@@ -32,7 +32,7 @@ class PairRelay:
         backends: PairBackends,
         sample: Sample | None,
     ) -> None:
-        """``sample`` is told of backends that were read from."""
+        """``sample`` is of the backends."""
         self._keepalive = worker.options.keepalive
         self._row = worker.counters
         self._log = worker.log
@@ -61,8 +61,10 @@ class PairRelay:
                 return
             if self._debug:
                 self._log.read(side.fd, data)
-            if self._sample and side is side.pair.backend:
-                self._sample.of((side.fd,))
+            if self._sample and data and side is side.pair.backend:
+                self._sample.skip -= 1
+                if self._sample.skip < 0:
+                    self._sample.ask(side.fd)
             self.arrived(side, data)
             if not side.is_open:
                 return

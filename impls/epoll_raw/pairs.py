@@ -45,7 +45,7 @@ class Pairs:
     ) -> None:
         """``rest_from_accepting`` is called when there is no descriptor for a connection to a backend.
 
-        ``sample`` is told of those that were read from.
+        ``sample`` is of these connections.
         """
         self._row = worker.counters
         self.turn = Turn(worker)

@@ -122,8 +122,10 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
             except OSError:
                 reply = b""  # reset just now, which ends the exchange as the end of the stream does
             replies.append((backend, reply, event))
-        if sample:
-            sample.of([backend for backend, _, _ in replies])
+            if sample and reply:
+                sample.skip -= 1
+                if sample.skip < 0:
+                    sample.ask(backend)
 
         for backend in connected:
             if backend not in connecting:

@@ -125,8 +125,11 @@ class _Server(StreamServer):
             if self._connections.awaited:
                 self._acceptor.resume()
             worker.counters[counters.ACCEPTED] += 1
-            if self._sample:
-                self._sample.of((accepted[0].fileno(),))
+            sample = self._sample
+            if sample:
+                sample.skip -= 1
+                if sample.skip < 0:
+                    sample.ask(accepted[0].fileno())
             if worker.options.debug:
                 connection, peer = accepted
                 worker.log.accepted(connection.fileno(), peer)

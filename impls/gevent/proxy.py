@@ -336,7 +336,7 @@ class _Pair:
             if error.errno != errno.ENOTCONN:  # the other end has gone already, which reading will tell
                 raise
 
-    def _forward_replies(self, backend: Connection) -> bytes:
+    def _forward_replies(self, backend: Connection) -> bytes:  # noqa: C901  a call for a step would cost each piece
         fd = backend.fileno()
         exchange = self.exchange
         while True:
@@ -344,9 +344,15 @@ class _Pair:
                 data = backend.recv(RELAY_SIZE)
             except OSError as error:
                 return self._backend_lost(fd, error)
-            self._took(fd, data)
+            if self._debug:
+                self._log.read(fd, data)
             if not data:
                 return self._failures.ended(self._address, exchange, cleanly=True)
+            sample = self._sample
+            if sample:
+                sample.skip -= 1
+                if sample.skip < 0:
+                    sample.ask(fd)
             completed = exchange.replied(data)
             self._row[counters.REQUESTS] += completed
             if completed and not self._keepalive:
@@ -365,13 +371,6 @@ class _Pair:
                     self._connections.end_unused(self._client)
             if len(data) > SMALL_PIECE:
                 self._turn.moved(self)
-
-    def _took(self, backend: int, data: bytes) -> None:
-        """Take note of what was read from the backend."""
-        if self._debug:
-            self._log.read(backend, data)
-        if self._sample:
-            self._sample.of((backend,))
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

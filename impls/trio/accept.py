@@ -109,8 +109,11 @@ class Acceptor:
         connection = trio.socket.from_stdlib_socket(accepted)
         self.connections.accepted[connection] = self.connections.sweeps
         worker.counters[counters.ACCEPTED] += 1
-        if self._sample:
-            self._sample.of((accepted.fileno(),))
+        sample = self._sample
+        if sample:
+            sample.skip -= 1
+            if sample.skip < 0:
+                sample.ask(connection.fileno())
         if worker.options.debug:
             worker.log.accepted(connection.fileno(), peer)
         nursery.start_soon(handler, connection)

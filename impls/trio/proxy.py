@@ -294,7 +294,9 @@ class _Pair:
             self._scope.deadline = math.inf
         return True
 
-    async def _forward_replies(self, backend: trio.socket.SocketType) -> bytes | None:
+    async def _forward_replies(  # noqa: C901  a call for a step would cost each piece
+        self, backend: trio.socket.SocketType
+    ) -> bytes | None:
         fd = backend.fileno()
         exchange = self.exchange
         while True:
@@ -304,9 +306,15 @@ class _Pair:
                 if self._debug:
                     self._log.line(f"error {fd} {error.strerror}")
                 return self._failures.ended(self._address, exchange, cleanly=False)
-            self._took(fd, data)
+            if self._debug:
+                self._log.read(fd, data)
             if not data:
                 return self._failures.ended(self._address, exchange, cleanly=True)
+            sample = self._sample
+            if sample:
+                sample.skip -= 1
+                if sample.skip < 0:
+                    sample.ask(fd)
             completed = exchange.replied(data)
             self._row[counters.REQUESTS] += completed
             if completed and not self._keepalive:
@@ -325,13 +333,6 @@ class _Pair:
                 self._watch()
             elif self._orders.to_stop:
                 self._connections.end_unused(self._client)
-
-    def _took(self, backend: int, data: bytes) -> None:
-        """Take note of what was read from the backend."""
-        if self._debug:
-            self._log.read(backend, data)
-        if self._sample:
-            self._sample.of((backend,))
 
     def _moved(self) -> None:
         """Take note that something has moved on the client's connection."""

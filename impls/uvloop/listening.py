@@ -125,7 +125,7 @@ class _Listening:
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept some connections that wait; return whether none is left."""
-        clients, connect = self._clients, self._connect
+        clients, connect, sample = self._clients, self._connect, self._sample
         room = min(BATCH, clients.most - len(clients.open))
         if room <= 0:
             self._pause()
@@ -134,13 +134,15 @@ class _Listening:
         accept_one: Callable[[], tuple[int, Any]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         open_transport = self._loop.connect_accepted_socket
         opening: list[_Opening] = []
-        accepted: list[int] = []
         none_left = False
         failure: OSError | None = None
         try:
             for _ in range(room):
                 fd, _peer = accept_one()
-                accepted.append(fd)
+                if sample:
+                    sample.skip -= 1
+                    if sample.skip < 0:
+                        sample.ask(fd)
                 one = open_transport(partial(connect, fd), cast("socket.socket", _Accepted(fd)))
                 one.send(None)
                 opening.append(one)
@@ -152,8 +154,6 @@ class _Listening:
             self._exhausted = False
             self._worker.counters[counters.ACCEPTED] += len(opening)
             self._loop.call_soon(_finish, opening)
-            if self._sample:
-                self._sample.of(accepted)
         if failure is not None:
             self._failed(failure)
         return none_left

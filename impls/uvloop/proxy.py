@@ -471,8 +471,11 @@ class _Backend(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._relay.debug:
             self._relay.log.read(descriptor(self._transport), data)
-        if self._relay.sample:
-            self._relay.sample.of((descriptor(self._transport),))
+        sample = self._relay.sample
+        if sample:
+            sample.skip -= 1
+            if sample.skip < 0:
+                sample.ask(descriptor(self._transport))
         self._pair.reply_received(data)
 
     def eof_received(self) -> None:
