@@ -462,8 +462,11 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     local_accept_share: float | None = None
     """Of the clients' connections, those whose packets arrive on the CPU of the worker that accepted them; null where
     no worker told. On loopback they arrive on the CPU of who sent them."""
+    sampled_accepts: Count = 0
+    """How many were asked, of which that is the share."""
     local_backend_share: float | None = None
     """Of the connections to backends likewise; a connection counts as often as it was asked when read from."""
+    sampled_backends: Count = 0
     verdict: str
     evidence: str
     """One line: the figures behind the verdict."""

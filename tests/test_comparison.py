@@ -209,7 +209,7 @@ def test_the_summary_has_the_documented_shape() -> None:
         documented = {"impl", "workload", "workers", "concurrency", "conformant", "rounds", "requests", "errors"}
         documented |= {"throughput_rps", "ratio", "latency_us", "cpu_us_per_request", "verdict", "evidence"}
         documented |= {"segments_per_request", "rss_bytes", "worker_balance", "at_fixed_rate"}
-        documented |= {"local_accept_share", "local_backend_share"}
+        documented |= {"local_accept_share", "sampled_accepts", "local_backend_share", "sampled_backends"}
         assert documented <= one.keys()
         assert one["throughput_rps"].keys() == one["ratio"].keys() == interval
         assert one["latency_us"].keys() == {"p50", "p90", "p99", "p99_9", "max"}

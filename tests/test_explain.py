@@ -77,7 +77,8 @@ def test_all_that_was_observed_stands_there() -> None:
     assert lines["resident memory"] == "42.0 MiB at most"
     assert lines["accepted by workers"] == "0: 75 %, 1: 25 % of 80 connections"
     assert lines["local to workers"] == (
-        "60 % of 10 accepted connections (0: 75 %, 1: 0.0 %); 20 % of 10 backend connections (0: 20 %, 1: -)"
+        "60 % of 10 accepted connections asked (0: 75 %, 1: 0.0 %); "
+        "20 % of 10 backend connections asked (0: 20 %, 1: -)"
     )
     assert "backend" not in lines
     assert explained(PLAN, slices, "proxy", "slow")["backend"] == (

@@ -3,10 +3,11 @@
 import re
 
 import msgspec
+import pytest
 
 from harness.analysis.comparison import compare
 from harness.report import plan as plan_report
-from harness.report import terminal
+from harness.report import tables, terminal
 from harness.schema import Plan, PlannedCell, Summary, TcpCounts, WorkerLocality
 from tests.simulated import Server, cell, latencies, measure, planned
 
@@ -149,6 +150,24 @@ def test_beside_the_balance_of_workers_stands_how_many_of_their_connections_are_
         assert lines[at + 1].endswith(local)
         assert ("local" in lines[at + 1]) == bool(local)
     assert max(map(len, lines)) <= 120
+    assert [(one.sampled_accepts, one.sampled_backends) for one in summary.cells] == [(5050, 0), (100, 200), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "backends", "shown"),
+    [(30, 30, "50 + 25 % local"), (29, 30, "? + 25 % local"), (100, 29, "50 + ? % local")],
+)
+def test_a_share_of_which_too_little_is_known_is_not_shown(accepts: int, backends: int, shown: str) -> None:
+    [entry, *_] = compare(planned(["one"]), measure(planned(["one"]), {"one": Server(10_000)}), {}).cells
+    entry = msgspec.structs.replace(
+        entry,
+        workers=2,
+        local_accept_share=0.5,
+        sampled_accepts=accepts,
+        local_backend_share=0.25,
+        sampled_backends=backends,
+    )
+    assert tables.sharing(entry).endswith(f"\n{shown}")
 
 
 def costs_row(text: str, name: str) -> int:

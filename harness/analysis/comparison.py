@@ -169,7 +169,9 @@ class _Field:
             rss_bytes=own.rss_bytes,
             worker_balance=own.worker_balance(),
             local_accept_share=own.local_accept_share,
+            sampled_accepts=own.sampled_accepts,
             local_backend_share=own.local_backend_share,
+            sampled_backends=own.sampled_backends,
             with_idle=self._with_idle(impl.name, verdict),
         )
 

@@ -261,16 +261,26 @@ class Series:
         return WorkerBalance(min(accepted) / sum(accepted), max(accepted) / sum(accepted))
 
     @property
+    def sampled_accepts(self) -> int:
+        """How many of the clients' connections were asked on which CPU their packets arrive."""
+        return sum(worker.sampled_accepts for worker in self.worker_local)
+
+    @property
     def local_accept_share(self) -> float | None:
-        """Which share of the clients' connections that were asked is local; None where none was."""
-        sampled = sum(worker.sampled_accepts for worker in self.worker_local)
-        return sum(worker.local_accepts for worker in self.worker_local) / sampled if sampled else None
+        """Which share of these is local; None where none was asked."""
+        local = sum(worker.local_accepts for worker in self.worker_local)
+        return local / self.sampled_accepts if self.sampled_accepts else None
+
+    @property
+    def sampled_backends(self) -> int:
+        """How many of the connections to backends were asked."""
+        return sum(worker.sampled_backends for worker in self.worker_local)
 
     @property
     def local_backend_share(self) -> float | None:
-        """The same of the connections to backends."""
-        sampled = sum(worker.sampled_backends for worker in self.worker_local)
-        return sum(worker.local_backends for worker in self.worker_local) / sampled if sampled else None
+        """Which share of these is local; None where none was asked."""
+        local = sum(worker.local_backends for worker in self.worker_local)
+        return local / self.sampled_backends if self.sampled_backends else None
 
 
 NOTHING = Series({})

@@ -203,7 +203,7 @@ def _of_worker_cpus(counts: Sequence[tuple[int, int]], what: str) -> str:
         f"{index}: {_per_cent(own_local / own) if own else figures.NONE}"
         for index, (own_local, own) in enumerate(counts)
     )
-    return f"{_per_cent(local / sampled)} of {sampled:,} {what} ({', '.join(shares)})"
+    return f"{_per_cent(local / sampled)} of {sampled:,} {what} asked ({', '.join(shares)})"
 
 
 def _cpu_table(cell: PlannedCell, load: Evidence) -> str:

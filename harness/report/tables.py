@@ -13,6 +13,8 @@ _NAME_WIDTHS = (len("epoll_raw+reuseport+fastsocket+lean"), len("epoll_raw+percp
 _SHOW_MS_FROM_US = 10_000.0
 _SHOW_THOUSANDS_FROM_RPS = 1_000_000.0
 _SHOW_WHOLE_US_FROM = 100.0
+_KNOWN_FROM = 30
+"""Of so many connections a share of a half is known to 0.18 (95 %); of fewer none is shown."""
 _MEGABYTE, _KILOBYTE = 1_000_000, 1000
 
 
@@ -170,8 +172,16 @@ def _balance(balance: WorkerBalance) -> str:
 
 def _locality(entry: CellSummary) -> str:
     """Return ``97 % local``, in a proxy with the backends' side behind the clients': ``97 + 50 % local``."""
-    shares = [share for share in (entry.local_accept_share, entry.local_backend_share) if share is not None]
-    return f"{' + '.join(f'{share * 100:.0f}' for share in shares)} % local" if shares else ""
+    shares = (
+        (entry.local_accept_share, entry.sampled_accepts),
+        (entry.local_backend_share, entry.sampled_backends),
+    )
+    shown = [_known(share, sampled) for share, sampled in shares if share is not None]
+    return f"{' + '.join(shown)} % local" if shown else ""
+
+
+def _known(share: float, sampled: int) -> str:
+    return f"{share * 100:.0f}" if sampled >= _KNOWN_FROM else "?"
 
 
 def _name(entry: CellSummary, mark: str, width: int) -> str:
