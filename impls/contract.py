@@ -30,6 +30,7 @@ connection. ``exclusive``: likewise, but the kernel wakes no more than it has to
 ``reuseport``: each worker has a socket of its own, and the kernel chooses one by the connection's addresses and ports
 (SO_REUSEPORT in socket(7)). ``percpu``: likewise, but it is that of the worker on the CPU that has received the SYN."""
 LISTEN_MODES: Final[tuple[ListenMode, ...]] = get_args(ListenMode)
+DEFAULT_LISTEN_MODE: Final[ListenMode] = "shared"
 
 READ_SIZE = 4096
 """Bytes a server asks for in one read. What one read returns is one message."""

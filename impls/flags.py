@@ -9,13 +9,13 @@ from typing import NoReturn
 from impls import __version__, cpus, privileges
 from impls.addresses import MAX_ADDRESSES, Address, resolve
 from impls.console import say
-from impls.contract import LISTEN_MODES, ListenMode, Options
+from impls.contract import DEFAULT_LISTEN_MODE, LISTEN_MODES, ListenMode, Options
 
 MAX_WORKERS = 4096
 MAX_CONNECTIONS = 1_000_000
 MAX_DIGITS = 9
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 0.01, 86400
-DEFAULT_LISTEN = "0.0.0.0:80"
+DEFAULT_ADDRESS = "0.0.0.0:80"
 DEFAULT_LOG = "./demo.log"
 
 
@@ -31,7 +31,7 @@ def parse(argv: Sequence[str], name: str, library: str, *, exclusive: bool) -> O
     try:
         return Options(
             cpus=cpus.plan(given.workers, given.start_cpu, oversubscribe=given.oversubscribe),
-            addresses=_addresses("-a", given.addresses or [DEFAULT_LISTEN]),
+            addresses=_addresses("-a", given.addresses or [DEFAULT_ADDRESS]),
             listen_mode=given.listen_mode,
             backends=_addresses("-x", given.backends),
             keepalive=given.keepalive,
@@ -92,13 +92,13 @@ def _parser(name: str, library: str, *, exclusive: bool) -> argparse.ArgumentPar
         action="extend",
         default=[],
         dest="addresses",
-        help=f"listen addresses, IPv6 as [::1]:80; may repeat, {MAX_ADDRESSES} at most (default: {DEFAULT_LISTEN})",
+        help=f"listen addresses, IPv6 as [::1]:80; may repeat, {MAX_ADDRESSES} at most (default: {DEFAULT_ADDRESS})",
     )
     add(
         "--listen",
         metavar="MODE",
         type=_listen_mode(library, exclusive=exclusive),
-        default="shared",
+        default=DEFAULT_LISTEN_MODE,
         dest="listen_mode",
         help="how workers share the listen addresses. shared: one socket, all are woken; exclusive: one socket, few "
         "are woken (EPOLLEXCLUSIVE); reuseport: a socket for each worker; percpu: likewise, and a connection goes to "

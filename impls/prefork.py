@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from impls import flags, log, privileges, worker_process
 from impls.console import open_missing_streams, say
-from impls.contract import Options
+from impls.contract import DEFAULT_LISTEN_MODE, Options
 from impls.listeners import open_listeners
 from impls.supervisor import WATCHED, GivenUp, Supervisor
 from impls.worker import Serve
@@ -55,7 +55,7 @@ def _introduction(options: Options) -> str:
     mode = f"proxy to {' '.join(map(str, options.backends))}" if options.backends else "server"
     said = (", keep-alive" if options.keepalive else "") + (", lean" if options.lean else "")
     addresses = " ".join(map(str, options.addresses))
-    listen_mode = f" ({options.listen_mode})" if options.listen_mode != "shared" else ""
+    listen_mode = f" ({options.listen_mode})" if options.listen_mode != DEFAULT_LISTEN_MODE else ""
     cpus = " ".join(map(str, options.cpus))
     user = f", user {options.user.name}" if options.user else ""
     return f"{mode}{said} on {addresses}{listen_mode}, workers on CPU {cpus}{user}, log {options.log_file}"

@@ -1,11 +1,11 @@
 """The seam of an implementation: everything that ``serve(worker)`` gets, ready-made."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from impls.contract import Options
 from impls.counters import Row
+from impls.listeners import Listeners
 from impls.log import Log
 from impls.orders import Orders
 
@@ -16,7 +16,7 @@ class Worker:
 
     index: int
     cpu: int
-    listeners: tuple[socket.socket, ...]
+    listeners: Listeners
     """Listening, non-blocking, inherited from the parent; shared with the other workers unless the listen mode gives
     each its own (``Options.listeners_apart``). A replaced worker had the same ones, with what waits in their queues."""
     options: Options

@@ -42,9 +42,10 @@ def check_open_files(options: Options) -> None:
     needed = _PARENTS_FILES + workers + addresses * (workers if options.listeners_apart else 1)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:
+        apart = f"--listen {options.listen_mode}: " if options.listeners_apart else ""
         raise ValueError(
-            f"-w {workers} -a … --listen {options.listen_mode}: {workers} workers on {addresses} addresses take "
-            f"{needed} open files, and the limit is {soft}; give fewer, or raise it ('ulimit -n')"
+            f"{apart}{workers} workers on {addresses} addresses take {needed} open files, and the limit is {soft}; "
+            "give fewer (-w, -a), or raise it ('ulimit -n')"
         )
 
 

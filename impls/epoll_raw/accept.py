@@ -18,7 +18,7 @@ Accept = Callable[[int], list[int]]
 """Accepts as many connections as are waiting, but no more than it is told; returns their descriptors (blocking)."""
 
 
-class Listeners:
+class WatchedListeners:
     """The worker's listeners in an epoll set, and a function for each that accepts.
 
     While there is no room for a connection, or no descriptor, they are out of the set, so nothing reports them again
@@ -39,7 +39,7 @@ class Listeners:
         """Called when that has become so."""
         self.accepts: dict[int, Accept] = {fd: self._acceptor(listener) for fd, listener in self._sockets.items()}
         """By the listener's descriptor; empty when all were closed."""
-        # It can be given when a descriptor is added, and not changed later (epoll_ctl(2)).
+        # EPOLLEXCLUSIVE can be given when a descriptor is added, and not changed later (epoll_ctl(2)).
         self._events = select.EPOLLIN | (select.EPOLLEXCLUSIVE if worker.options.listen_mode == "exclusive" else 0)
         self._watch()
 

@@ -19,7 +19,7 @@ from time import monotonic
 
 from impls import counters
 from impls.contract import READ_SIZE
-from impls.epoll_raw.accept import MAX_EVENTS, Listeners
+from impls.epoll_raw.accept import MAX_EVENTS, WatchedListeners
 from impls.epoll_raw.rare import Rare
 from impls.worker import Worker
 
@@ -30,7 +30,7 @@ def answer_each(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     verbose, debug = worker.options.verbose, worker.options.debug
     reply = worker.options.reply
     epoll = select.epoll()
-    listeners = Listeners(worker, epoll)
+    listeners = WatchedListeners(worker, epoll)
     rare = Rare(worker, epoll, listeners)
     accepts, handlers = listeners.accepts, rare.handlers
     accepted_s, moved_s, most = rare.accepted_s, rare.moved_s, worker.max_connections

@@ -30,7 +30,7 @@ from impls import counters, locality
 from impls.backends import Backends
 from impls.contract import RELAY_SIZE
 from impls.epoll_raw import no_wait
-from impls.epoll_raw.accept import MAX_EVENTS, Listeners
+from impls.epoll_raw.accept import MAX_EVENTS, WatchedListeners
 from impls.epoll_raw.backend_sockets import BackendSockets
 from impls.epoll_raw.idle import Looks
 from impls.epoll_raw.pair import ALL_EVENTS, READ_EVENTS
@@ -49,7 +49,7 @@ def relay(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the hot path
     only_pairs = options.keepalive or options.debug
     reads_at_once = lean and not only_pairs
     epoll = select.epoll()
-    listeners = Listeners(worker, epoll)
+    listeners = WatchedListeners(worker, epoll)
     sockets = BackendSockets(options.backends, epoll, ALL_EVENTS, lean=lean)
     backends = Backends(sockets.targets, options.backend_rest_s, options.connect_timeout_s, row)
     looks = Looks(options.idle_timeout_s)

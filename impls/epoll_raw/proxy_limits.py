@@ -3,7 +3,7 @@
 import select
 
 from impls import counters
-from impls.epoll_raw.accept import REST_S, Listeners
+from impls.epoll_raw.accept import REST_S, WatchedListeners
 from impls.epoll_raw.idle import Looks
 from impls.epoll_raw.pair import READ_EVENTS
 from impls.epoll_raw.pairs import Pairs
@@ -15,7 +15,7 @@ class ProxyLimits:
     """Called at the end of a turn, when nothing of it is left to be looked at."""
 
     def __init__(
-        self, worker: Worker, epoll: select.epoll, listeners: Listeners, usual: Usual, pairs: Pairs, looks: Looks
+        self, worker: Worker, epoll: select.epoll, listeners: WatchedListeners, usual: Usual, pairs: Pairs, looks: Looks
     ) -> None:
         self._worker = worker
         self._epoll = epoll

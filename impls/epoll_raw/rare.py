@@ -11,7 +11,7 @@ from typing import Any
 from impls import counters
 from impls.contract import LINGER_MOST_S, LINGER_S, READ_SIZE
 from impls.epoll_raw import idle
-from impls.epoll_raw.accept import REST_S, Listeners
+from impls.epoll_raw.accept import REST_S, WatchedListeners
 from impls.queues import unread, untaken
 from impls.worker import Worker
 
@@ -23,7 +23,7 @@ class Rare:
     which nothing is due costs it no more than that look.
     """
 
-    def __init__(self, worker: Worker, epoll: select.epoll, listeners: Listeners) -> None:
+    def __init__(self, worker: Worker, epoll: select.epoll, listeners: WatchedListeners) -> None:
         self._worker = worker
         self._epoll = epoll
         self._listeners = listeners

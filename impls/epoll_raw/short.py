@@ -37,7 +37,7 @@ from time import monotonic
 from impls import counters
 from impls.contract import BLANK_LINE, GET, READ_SIZE
 from impls.epoll_raw import no_wait
-from impls.epoll_raw.accept import MAX_EVENTS, Listeners
+from impls.epoll_raw.accept import MAX_EVENTS, WatchedListeners
 from impls.epoll_raw.rare import Rare
 from impls.worker import Worker
 
@@ -48,7 +48,7 @@ def answer_once(worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  the ho
     lean, verbose, debug = worker.options.lean, worker.options.verbose, worker.options.debug
     reply = worker.options.reply
     epoll = select.epoll()
-    listeners = Listeners(worker, epoll)
+    listeners = WatchedListeners(worker, epoll)
     rare = Rare(worker, epoll, listeners)
     accepts, handlers = listeners.accepts, rare.handlers
     accepted_s, most = rare.accepted_s, worker.max_connections

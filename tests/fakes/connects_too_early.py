@@ -3,7 +3,7 @@
 import socket
 
 from impls.addresses import Address
-from impls.epoll_raw.accept import Accept, Listeners
+from impls.epoll_raw.accept import Accept, WatchedListeners
 from impls.epoll_raw.server import serve
 from impls.worker import Worker
 from tests.fakes._alter import replace, run
@@ -12,7 +12,7 @@ REJECTED_BY = {"PROXY-NEW-CONNECTION"}
 
 
 def connect_for_each_client(worker: Worker) -> None:
-    acceptor = Listeners._acceptor
+    acceptor = WatchedListeners._acceptor
     unused: list[socket.socket] = []
 
     def connect(address: Address) -> None:
@@ -20,7 +20,7 @@ def connect_for_each_client(worker: Worker) -> None:
         connection.connect_ex((address.host, address.port))
         unused.append(connection)
 
-    def connecting_acceptor(listeners: Listeners, listener: socket.socket) -> Accept:
+    def connecting_acceptor(listeners: WatchedListeners, listener: socket.socket) -> Accept:
         accept = acceptor(listeners, listener)
 
         def accept_and_connect(limit: int) -> list[int]:
@@ -32,7 +32,7 @@ def connect_for_each_client(worker: Worker) -> None:
         return accept_and_connect
 
     if worker.options.backends:
-        replace(Listeners, "_acceptor", connecting_acceptor)
+        replace(WatchedListeners, "_acceptor", connecting_acceptor)
     serve(worker)
 
 

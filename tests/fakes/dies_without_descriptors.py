@@ -2,14 +2,14 @@
 
 import os
 
-from impls.epoll_raw.accept import Listeners
+from impls.epoll_raw.accept import WatchedListeners
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"LIMIT-FILES"}
 
 
 def main() -> None:
-    replace(Listeners, "rest", lambda _: os._exit(1))
+    replace(WatchedListeners, "rest", lambda _: os._exit(1))
     run()
 
 

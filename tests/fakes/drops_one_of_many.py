@@ -3,7 +3,7 @@
 import os
 import socket
 
-from impls.epoll_raw.accept import Accept, Listeners
+from impls.epoll_raw.accept import Accept, WatchedListeners
 from tests.fakes._alter import replace, run
 
 REJECTED_BY = {"MANY-1000"}
@@ -12,9 +12,9 @@ DESCRIPTOR = 900
 
 
 def main() -> None:
-    acceptor = Listeners._acceptor
+    acceptor = WatchedListeners._acceptor
 
-    def dropping_acceptor(listeners: Listeners, listener: socket.socket) -> Accept:
+    def dropping_acceptor(listeners: WatchedListeners, listener: socket.socket) -> Accept:
         accept = acceptor(listeners, listener)
 
         def accept_but_one(limit: int) -> list[int]:
@@ -26,7 +26,7 @@ def main() -> None:
 
         return accept_but_one
 
-    replace(Listeners, "_acceptor", dropping_acceptor)
+    replace(WatchedListeners, "_acceptor", dropping_acceptor)
     run()
 
 
