@@ -184,19 +184,20 @@ class Server:
 
         Raises ServerFailed when the server ends before, and when time is over.
         """
-        wanted = {*self.listen, *also}
+        wanted = [*self.listen, *also]
         ended = False
 
         def listening_or_ended() -> bool:
             nonlocal ended
             ended = self.wait_ended(0)
-            return ended or wanted <= _listened_on(self.pid, wanted)
+            # One after the other, as to look for one of IPv6 takes long before anybody listens there.
+            return ended or all(one in _listened_on(self.pid, {one}) for one in wanted)
 
         reached = processes.wait_until(listening_or_ended, timeout_s)
         if ended:
             raise self._failed("ended before it listened")
         if not reached:
-            missing = " ".join(sorted(wanted - _listened_on(self.pid, wanted)))
+            missing = " ".join(sorted({*wanted} - _listened_on(self.pid, wanted)))
             raise self._failed(f"does not listen on {missing} after {timeout_s:g} s")
         self.check_preloaded()
 

@@ -86,6 +86,11 @@ class Options:
         return self.listen_mode in ("reuseport", "percpu")
 
     @property
+    def queues_apart(self) -> bool:
+        """Whether nobody but one worker empties the queue of a listener: it has its own, or is the only worker."""
+        return self.listeners_apart or len(self.cpus) == 1
+
+    @property
     def reply(self) -> bytes:
         """The bytes that answer one message in server mode."""
         return REPLY_KEEP_ALIVE if self.keepalive else REPLY_CLOSE

@@ -116,6 +116,17 @@ def _explain(error: OSError) -> str:
             return os.strerror(number) if number else str(error)
 
 
+def close_empty(listener: socket.socket, options: Options) -> None:
+    """Close a listener that a worker which is to stop has emptied; where no other worker empties it, for all processes.
+
+    The parent has it open as well, for whoever may have to take the worker's place. But to shut it down ends listening
+    whoever has it open (``inet_shutdown``, net/ipv4/af_inet.c), so nobody comes to a queue that has no worker any more.
+    """
+    if options.queues_apart:
+        listener.shutdown(socket.SHUT_RD)
+    listener.close()
+
+
 def open_backend_socket(address: Address, *, lean: bool) -> socket.socket:
     """Make a non-blocking, unconnected socket for a backend. Its close resets the connection."""
     backend = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)

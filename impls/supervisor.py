@@ -3,8 +3,9 @@
 import math
 import os
 import signal
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -94,7 +95,9 @@ class Supervisor:
             self._start_due()
             number = self._signal(min((place.start_at_s for place in self._places if place.pid is None), default=None))
             if number in (signal.SIGINT, signal.SIGTERM):
-                self._start_for_the_last()
+                for place, cause in self._reap():
+                    self._log.line(f"worker {place.index} {cause}")
+                self._start_where_some_wait(self._places)
                 return
             if number == signal.SIGHUP:
                 self._reopen_log()
@@ -231,11 +234,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Have the workers finish what is under way, for as long as the grace lasts; then end those that are left."""
-        for listener in self._listeners:
-            listener.close()
-        for place in self._places:
-            if place.superior is not None:
-                place.superior.stop()
+        self._order_to_stop()
+        replaced: set[int] = set()
         until_s = time.monotonic() + self._options.grace_s
         while any(place.pid for place in self._places) and time.monotonic() < until_s:
             if self._signal(until_s) == signal.SIGINT:
@@ -243,25 +243,52 @@ class Supervisor:
             for place, cause in self._reap():
                 if not cause.endswith("status 0"):
                     self._log.line(f"worker {place.index} {cause} while it was to finish")
+                    if self._options.queues_apart and place.index not in replaced:
+                        replaced.add(place.index)
+                        self._replace_to_finish(place)
+            self._order_to_stop()
         self._kill_the_rest()
+        self._let_go_of_listeners()
 
-    def _start_for_the_last(self) -> None:
-        """Start a worker where connections may wait that no living one would accept."""
-        for place, cause in self._reap():
-            self._log.line(f"worker {place.index} {cause}")
-        served = {listener for place in self._places if place.pid is not None for listener in place.listeners}
-        why = ""
+    def _order_to_stop(self) -> None:
         for place in self._places:
-            if served.isdisjoint(place.listeners):
+            if place.superior is not None:
+                place.superior.stop()
+        self._let_go_of_listeners()
+
+    def _let_go_of_listeners(self) -> None:
+        """Close those that no worker has, and those that are none's alone: its place need not be taken then."""
+        kept = self._served() if self._options.queues_apart else set()
+        for listener in self._listeners - kept:
+            listener.close()
+
+    def _served(self) -> set[socket.socket]:
+        """Return the listeners of all workers that live."""
+        return {listener for place in self._places if place.pid is not None for listener in place.listeners}
+
+    def _replace_to_finish(self, place: _Place) -> None:
+        """Start another worker for who waits at those listeners that the dead one had not emptied."""
+        place.listeners = tuple(
+            listener for listener in place.listeners if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        )
+        place.row[counters.ERROR_RESTARTS] += bool(place.listeners)
+        self._start_where_some_wait([place])
+
+    def _start_where_some_wait(self, places: Iterable[_Place]) -> None:
+        """Start a worker at those of some places where connections may wait that no living one would accept."""
+        served = self._served()
+        alone, why = [], ""
+        for place in places:
+            if place.listeners and served.isdisjoint(place.listeners):
                 try:
                     self._fork(place)
                 except OSError as error:
+                    alone.append(place)
                     why = str(error.strerror)
                 else:
                     served.update(place.listeners)
-        alone = [str(place.index) for place in self._places if served.isdisjoint(place.listeners)]
-        if alone:
-            self._tell(f"nobody could be started for those who wait for worker {' '.join(alone)}: {why}")
+        if left := [str(place.index) for place in alone if served.isdisjoint(place.listeners)]:
+            self._tell(f"nobody could be started for those who wait for worker {' '.join(left)}: {why}")
 
     def _kill_the_rest(self) -> None:
         killed = []

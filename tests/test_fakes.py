@@ -14,9 +14,10 @@ from harness.registry import ROOT, find
 FAKES = sorted(path.stem for path in (Path(__file__).parent / "fakes").glob("[!_]*.py"))
 ALWAYS_CHECKED = {"REPLY-BYTES", "KEEP-PIECES", "PROXY-RELAY"}
 LONG = {
-    "LIMIT-FILES", "LIMIT-IDLE", "LISTEN-DEAD-WORKER", "LISTEN-MODES", "LISTEN-PERCPU", "LISTEN-PORT-TAKEN",
-    "PROC-GIVE-UP", "PROC-GRACE", "PROC-RESTART", "PROC-SIGNAL-BUSY", "PROC-STOP-CONT", "PROXY-504",
-    "PROXY-LEFT-OUT", "PROXY-SLOW-READER", "STAT-FAULTS", "STAT-LOCALITY",
+    "LIMIT-FILES", "LIMIT-IDLE", "LISTEN-DEAD-WORKER", "LISTEN-EXCLUSIVE", "LISTEN-MODES", "LISTEN-PERCPU",
+    "LISTEN-PORT-TAKEN", "LISTEN-SEVERAL", "LISTEN-SOCKETS", "PROC-GIVE-UP", "PROC-GRACE", "PROC-RESTART",
+    "PROC-SIGNAL-BUSY", "PROC-STOP-CONT", "PROXY-504", "PROXY-LEFT-OUT", "PROXY-SLOW-READER", "STAT-FAULTS",
+    "STAT-LOCALITY",
 }  # fmt: skip
 """Half of the time that all cases take, so they are checked only on fakes that are to break them."""
 

@@ -21,7 +21,7 @@ RUN_TIMEOUT_S = 10.0
 FURTHER_ADDRESSES_TIMEOUT_S = 3.0
 """How much later than the first address a server may listen on others."""
 
-_BAD_INPUT = 2
+BAD_INPUT = 2
 """The exit status."""
 
 
@@ -48,7 +48,7 @@ class Finished:
         """See bad input answered: with one line that names it, the status for that, and no process left."""
         if self.left_running:
             raise ContractViolation(f"no process left of '{self.command}'", str(self.left_running))
-        self.expect_status(_BAD_INPUT)
+        self.expect_status(BAD_INPUT)
         if len(self.stderr) != 1:
             raise ContractViolation("one line on standard error", shown("\n".join(self.stderr).encode(), 200))
         if not re.search(rf"(?<!\w){re.escape(named)}(?!\w)", self.stderr[0]):

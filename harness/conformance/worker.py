@@ -48,13 +48,34 @@ def suspend(pid: int) -> None:
 
 
 @contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    """Stop a process meanwhile."""
+    try:
+        suspend(pid)
+        yield
+    finally:
+        with suppress(ProcessLookupError):  # it may have been killed meanwhile
+            os.kill(pid, signal.SIGCONT)
+
+
+def wait_signal_taken(pid: int, number: signal.Signals, timeout_s: float) -> bool:
+    """Wait until a process has taken note of a signal that it was sent, and waits for more."""
+
+    def taken() -> bool:
+        status = status_of(Path(f"/proc/{pid}/status"))
+        pending = int(status["ShdPnd"], 16) | int(status["SigPnd"], 16)
+        return not pending >> (number - 1) & 1 and processes.state(pid) == psutil.STATUS_SLEEPING
+
+    return processes.wait_until(taken, timeout_s)
+
+
+@contextmanager
 def alone(pid: int, pids: Collection[int]) -> Iterator[None]:
     """Stop all other workers meanwhile, so that nothing hangs on whom the kernel would choose."""
     with ExitStack() as stack:
         for other in pids:
             if other != pid:
-                stack.callback(_continue, other)
-                suspend(other)
+                stack.enter_context(suspended(other))
         yield
 
 
@@ -145,8 +166,3 @@ def resident_bytes(pid: int) -> int:
 def highest_descriptor(pid: int) -> int:
     """Tell the highest number of a file that a process has open."""
     return max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def _continue(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it may have been killed meanwhile
-        os.kill(pid, signal.SIGCONT)

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from impls import counters, locality
+from impls import counters, listeners, locality
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
 
@@ -95,7 +95,7 @@ class WatchedListeners:
         if not self.is_paused:
             self._epoll.unregister(fd)
         del self.accepts[fd]
-        self._sockets.pop(fd).close()
+        listeners.close_empty(self._sockets.pop(fd), self._worker.options)
         self.is_paused = self.is_paused and bool(self.accepts)
 
     def _acceptor(self, listener: socket.socket) -> Accept:

@@ -8,7 +8,7 @@ from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.server import StreamServer
 
-from impls import counters, locality
+from impls import counters, listeners, locality
 from impls.connections import Connections
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
@@ -75,7 +75,9 @@ class Acceptor:
     def _accept_the_last(self) -> None:
         """Accept whoever waits, as far as there is room, and then nobody any more."""
         while self._servers and self._servers[-1].accept_waiting():
-            self._servers.pop().close()
+            server = self._servers.pop()
+            listeners.close_empty(server.socket, self._worker.options)
+            server.close()
         if not self.connections.accepted:
             self._all_done.set()
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import trio
 
-from impls import counters, locality
+from impls import counters, listeners, locality
 from impls.connections import Connections
 from impls.descriptors import EXHAUSTED
 from impls.worker import Worker
@@ -93,7 +93,7 @@ class Acceptor:
             await self._end_of_one()
         # A registration with epoll lives for as long as another process has the listener open.
         trio.lowlevel.notify_closing(listener)
-        listener.close()
+        listeners.close_empty(listener, self._worker.options)
 
     def _accept_one(self, listener: socket.socket, handler: Handler, nursery: trio.Nursery) -> None:
         """Accept at once, or raise BlockingIOError or another OSError, which is counted and logged by then."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, cast
 
-from impls import counters, locality
+from impls import counters, listeners, locality
 from impls.descriptors import EXHAUSTED
 from impls.uvloop.clients import Client, Clients
 from impls.worker import Worker
@@ -120,7 +120,7 @@ class _Listening:
                 if self._clients.left is not None:
                     self._going_on = self._loop.create_future()
                     await self._going_on
-            listener.close()
+            listeners.close_empty(listener, self._worker.options)
         self._ended = True
 
     def _accept(self, listener: socket.socket) -> bool:

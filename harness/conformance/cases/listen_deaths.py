@@ -1,58 +1,92 @@
-"""Who waits for a worker that dies is served, in each listen mode."""
+"""Who waits for a worker that dies is served, in each listen mode.
+
+While its parent is stopped a dead worker is not replaced, so what comes then comes while it is dead.
+"""
 
 import os
-from collections.abc import Callable
-from signal import SIGCONT, SIGKILL, SIGTERM
+from collections.abc import Callable, Collection
+from signal import SIGKILL, SIGTERM
 
 from harness import processes
 from harness.conformance.case import Section
 from harness.conformance.connection import Connection
-from harness.conformance.listen_mode import APART, EXCLUSIVE, TWO, held, listeners, start
+from harness.conformance.listen_mode import APART, TWO, held, listeners, start
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation
-from harness.conformance.worker import SETTLE_S, connecting, expect_workers, suspend
+from harness.conformance.worker import SETTLE_S, connecting, expect_workers, suspended, wait_signal_taken
 from harness.servers import REQUEST, Server
+from harness.variants import LISTEN_MODES
 
 SECTION = Section()
 
 _CLIENTS = 8
 _MOST_CLIENTS = 64
 """From all CPUs in turn so many leave no worker out: whose they are is decided for each by a hash, or by its CPU."""
-_EARLY_DEATHS = 4
-"""After so many in a row the next worker comes after most of a second; after six there is no server any more."""
 _ENDS_WITHIN_S = 10.0
 
 
-@SECTION.case_in_modes("LISTEN-DEAD-WORKER", "who waits for a worker that dies is served", (EXCLUSIVE, *APART))
+@SECTION.case_in_modes("LISTEN-DEAD-WORKER", "who waits for a worker that dies is served", LISTEN_MODES)
 def dead_worker(subject: Subject, mode: str) -> None:
-    """Kill a worker that others wait for; then again and again, and end the server before another has come."""
+    """Kill a worker that others wait for while the server runs, and another when it is told to end."""
     server = start(subject, mode, [*TWO, "--grace", "30"])
     if server is None:
         return
-    victim, other = expect_workers(subject, server, 2)
-    if mode in APART:  # a worker that has just begun may still hold what is the other's
-        processes.wait_until(lambda: len(held(server).get(victim, ())) < len(listeners(server)), SETTLE_S)
-    suspend(victim)
-    suspend(other)
-    try:
-        clients = _clients(subject, server, lambda: any(one.receive_queue for one in held(server).get(victim, ())))
-        os.kill(victim, SIGKILL)
-        clients += _clients(subject, server)
-    finally:
-        os.kill(other, SIGCONT)
-    for client in clients:
-        client.receive_reply("a reply to who waited when a worker was killed, or came then")
-    for _ in range(_EARLY_DEATHS):
-        _kill_beside(other, server)
-    clients = _clients(subject, server)
-    server.send_signal(SIGTERM)
-    for client in clients:
-        client.receive_reply("a reply to who waited when a worker was dead and SIGTERM came")
+    _die_while_it_runs(subject, server, mode)
+    _die_at_the_end(subject, server, mode)
     if not server.wait_ended(_ENDS_WITHIN_S):
         raise ContractViolation("an end of the server after the last reply", f"none in {_ENDS_WITHIN_S:g} s")
 
 
-def _clients(subject: Subject, server: Server, enough: Callable[[], bool] = lambda: True) -> list[Connection]:
+def _die_while_it_runs(subject: Subject, server: Server, mode: str) -> None:
+    (victim, queue), (other, _) = _queues(subject, server, mode).items()
+    with suspended(other), suspended(server.pid), suspended(victim):
+        waiting = _clients(subject, server, lambda: _length(server, queue) > 0)
+        _kill(victim)
+        waited = _length(server, queue)
+        coming = _clients(subject, server, lambda: _length(server, queue) > waited)
+    _expect_replies(waiting, "who waited when a worker was killed")
+    _expect_replies(coming, "who came while a worker was dead")
+
+
+def _die_at_the_end(subject: Subject, server: Server, mode: str) -> None:
+    """Kill a worker before its parent learns of SIGTERM, and where the other has a queue of its own, that one after."""
+    (victim, queue), (other, others_queue) = _queues(subject, server, mode).items()
+    with suspended(other):
+        with suspended(server.pid), suspended(victim):
+            waiting = _clients(subject, server, lambda: _length(server, queue) > 0 < _length(server, others_queue))
+            _kill(victim)
+            server.send_signal(SIGTERM)
+        if mode in APART:
+            if not wait_signal_taken(server.pid, SIGTERM, SETTLE_S):
+                raise ContractViolation("a server that takes note of SIGTERM", f"none in {SETTLE_S:g} s")
+            _kill(other)
+    _expect_replies(waiting, "who waited for a worker that was killed before SIGTERM or after it")
+
+
+def _queues(subject: Subject, server: Server, mode: str) -> dict[int, set[int]]:
+    """Tell for each of two workers which listeners of the first address it holds, by process id and inode."""
+    expect_workers(subject, server, 2)
+    found: dict[int, set[int]] = {}
+
+    def is_divided() -> bool:
+        found.clear()
+        found.update(
+            (pid, {listener.inode for listener in of_one}) for pid, of_one in held(server, server.listen[0]).items()
+        )
+        return len(found) == 2 and (mode not in APART or not set.intersection(*found.values()))  # noqa: PLR2004  workers
+
+    # A worker that has just begun may still hold what is the other's.
+    if not processes.wait_until(is_divided, SETTLE_S):
+        raise ContractViolation("two workers, with reuseport and percpu each with a queue of its own", f"{found}")
+    return found
+
+
+def _length(server: Server, queue: Collection[int]) -> int:
+    """Count those who wait in some listeners' queues on the first address."""
+    return sum(listener.receive_queue for listener in listeners(server.listen[0]) if listener.inode in queue)
+
+
+def _clients(subject: Subject, server: Server, enough: Callable[[], bool]) -> list[Connection]:
     """Connect as often as is enough, send a request on each connection, and see it arrive."""
     clients: list[Connection] = []
     for client in connecting(subject, server):
@@ -65,16 +99,11 @@ def _clients(subject: Subject, server: Server, enough: Callable[[], bool] = lamb
     return clients
 
 
-def _kill_beside(spared: int, server: Server) -> None:
-    """Kill the worker that comes beside another."""
-    come: list[int] = []
+def _kill(pid: int) -> None:
+    os.kill(pid, SIGKILL)
+    processes.wait_ended(pid, SETTLE_S)
 
-    def has_come() -> bool:
-        come[:] = [pid for pid in server.worker_pids() if pid != spared]
-        return bool(come)
 
-    if not processes.wait_until(has_come, SETTLE_S):
-        raise ContractViolation("a worker in the place of the dead one", f"none in {SETTLE_S:g} s")
-    for pid in come:
-        os.kill(pid, SIGKILL)
-        processes.wait_ended(pid, SETTLE_S)
+def _expect_replies(clients: Collection[Connection], who: str) -> None:
+    for client in clients:
+        client.receive_reply(f"a reply to {who}")

@@ -3,6 +3,7 @@
 Over loopback the CPU of a client receives what that sends, as the kernel puts it into that CPU's own queue.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ from harness import processes
 from harness.conformance import sock_diag
 from harness.conformance.case import Section
 from harness.conformance.connection import Connection
-from harness.conformance.listen_mode import TWO
+from harness.conformance.listen_mode import TWO, two_addresses
 from harness.conformance.subject import Subject
 from harness.conformance.violation import ContractViolation, RequirementMissing
 from harness.conformance.worker import SETTLE_S, cpus_of, expect_workers
 from harness.resources import socket_inodes
-from harness.servers import REQUEST, Server
+from harness.servers import REQUEST
 
 SECTION = Section()
 
@@ -29,24 +30,15 @@ _RECEIVE_QUEUES = Path("/sys/class/net/lo/queues")
 
 @SECTION.case("LISTEN-PERCPU", _TITLE, server="none")
 def percpu(subject: Subject) -> None:
-    """Connect from each of two CPUs that have three workers, so the first CPU has two."""
+    """Connect to each of two addresses from each of two CPUs that have three workers, so the first CPU has two."""
     cpus = _two_cpus()
-    server = subject.start(["-w", "3", "--oversubscribe", "-k", "--listen", "percpu"], cpus=cpus)
+    flags = ["-w", "3", "--oversubscribe", "-k", "--listen", "percpu"]
+    server = subject.start(flags, two_addresses(subject), cpus=cpus)
     pids = expect_workers(subject, server, 3)
     if not processes.wait_until(lambda: sorted(map(_cpu_of, pids)) == [cpus[0], *cpus], SETTLE_S):
         raise ContractViolation(f"workers on CPU {cpus[0]} {cpus[0]} {cpus[1]}", f"{[cpus_of(pid) for pid in pids]}")
-    for cpu in cpus:
-        wanted = {pid for pid in pids if _cpu_of(pid) == cpu}
-        accepting: set[int] = set()
-        for number in range(_MOST_CLIENTS):
-            if number >= _CLIENTS and accepting >= wanted:
-                break
-            accepting.add(_worker_of(_client_on(cpu, subject, server), pids))
-        if accepting != wanted:
-            raise ContractViolation(
-                f"connections from CPU {cpu} accepted by each worker there ({len(wanted)}), and by no other",
-                f"{len(accepting)} that accept, on CPU {' '.join(map(str, sorted(map(_cpu_of, accepting))))}",
-            )
+    for address, cpu in itertools.product(server.listen, cpus):
+        _expect_accepted_there(subject, address, cpu, pids)
 
 
 @SECTION.case("LISTEN-PERCPU", _TITLE, server="none", name="no worker there")
@@ -56,7 +48,21 @@ def from_elsewhere(subject: Subject) -> None:
     server = subject.start([*TWO, "--listen", "percpu"], cpus=[with_workers])
     expect_workers(subject, server, 2)
     for _ in range(_CLIENTS):
-        _client_on(without, subject, server)
+        _client_on(without, subject, server.listen[0])
+
+
+def _expect_accepted_there(subject: Subject, address: str, cpu: int, pids: Sequence[int]) -> None:
+    wanted = {pid for pid in pids if _cpu_of(pid) == cpu}
+    accepting: set[int] = set()
+    for number in range(_MOST_CLIENTS):
+        if number >= _CLIENTS and accepting >= wanted:
+            break
+        accepting.add(_worker_of(_client_on(cpu, subject, address), pids))
+    if accepting != wanted:
+        raise ContractViolation(
+            f"connections from CPU {cpu} to {address} accepted by each worker there ({len(wanted)}), and by no other",
+            f"{len(accepting)} that accept, on CPU {' '.join(map(str, sorted(map(_cpu_of, accepting))))}",
+        )
 
 
 def _two_cpus() -> tuple[int, int]:
@@ -75,9 +81,9 @@ def _cpu_of(pid: int) -> int:
     return int(min(cpus)) if len(cpus) == 1 and min(cpus).isdigit() else -1
 
 
-def _client_on(cpu: int, subject: Subject, server: Server) -> Connection:
+def _client_on(cpu: int, subject: Subject, address: str) -> Connection:
     with processes.staying_on({cpu}):
-        client = subject.connect(server.listen[0])
+        client = subject.connect(address)
         client.send(REQUEST)
         client.receive_reply(f"a reply to a client on CPU {cpu}")
     return client
