@@ -22,7 +22,7 @@ from impls.worker import Worker
 from tests import namespaces
 
 MANY = 40_000
-CONNECTIONS = 1500
+CONNECTIONS, EXCHANGES = 1500, 400
 TOLD_WITHIN_S = 60.0
 NEARLY_ALL = 0.95
 EVENLY = 0.1
@@ -113,6 +113,36 @@ def share_of_local(testbed: Hosts, impl: Implementation, mode: str, directory: P
                 assert client.recv(1)
         assert processes.wait_until(lambda: sum(told(server, r"accepted (\d+)")) >= CONNECTIONS, TOLD_WITHIN_S)
         return sum(told(server, r"local_accepts (\d+)/")) / sum(told(server, r"local_accepts \d+/(\d+)"))
+
+
+def test_each_connection_counts_once_and_each_read_that_brought_data_from_a_backend(
+    impl: Implementation, tmp_path: Path
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as backend,
+        ports.reserve("127.0.0.1") as address,
+        Server(impl, ["-w", "1", "-v", "-x", ports.join(*backend.getsockname())], [address], tmp_path, "one") as server,
+    ):
+        server.wait_listening()
+        backend.settimeout(TOLD_WITHIN_S)
+        for _ in range(EXCHANGES):
+            relay_up_to_the_end(ports.split(address), backend)
+        assert processes.wait_until(lambda: sum(told(server, r"requests (\d+)")) >= EXCHANGES, TOLD_WITHIN_S)
+        # Which are asked is drawn from the worker's number.
+        due = len(asked_of(EXCHANGES))
+        assert sum(told(server, r"local_accepts \d+/(\d+)")) == due
+        assert sum(told(server, r"local_backends \d+/(\d+)")) == due
+
+
+def relay_up_to_the_end(address: tuple[str, int], backend: socket.socket) -> None:
+    """Exchange with a backend whose reply ends with its stream, which the server has to read, too."""
+    with socket.create_connection(address, TOLD_WITHIN_S) as client:
+        client.sendall(b"request")
+        with backend.accept()[0] as at_backend:
+            at_backend.settimeout(TOLD_WITHIN_S)
+            assert at_backend.recv(100)
+            at_backend.sendall(b"HTTP/1.0 200 OK\r\n\r\nreply")
+        assert client.makefile("rb").read().endswith(b"reply")
 
 
 def told(server: Server, pattern: str) -> list[int]:
