@@ -18,7 +18,8 @@ class Worker:
     cpu: int
     listeners: Listeners
     """Listening, non-blocking, inherited from the parent; shared with the other workers unless the listen mode gives
-    each its own (``Options.listeners_apart``). A replaced worker had the same ones, with what waits in their queues."""
+    each its own (``Options.listeners_apart``). A replaced worker had the same ones, with what waits in their queues.
+    After the order to stop each is to be emptied, and then closed by ``listeners.close_empty``."""
     options: Options
     max_connections: int
     """With so many clients' connections it accepts no more until there is room; the open files suffice for them."""
