@@ -517,6 +517,12 @@ class ScalingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """Throughput to that with the fewest workers in the same round."""
     efficiency: Estimate = Estimate()
     """Speed-up to how many times as many workers there are: 1 where each does as much as one of the fewest."""
+    why_no_speed_up: str = ""
+    """Why there is none; empty where there is, and where the verdict allows no claim."""
+    cpu_us_per_request: Estimate = Estimate()
+    """Server CPU time per correct reply: the mean over the rounds, of what the entry of that cell counts."""
+    cpu_ratio: Estimate = Estimate()
+    """That to the one with the fewest workers in the same round; no claim where the two do not count the same."""
 
 
 class Extrapolation(msgspec.Struct, frozen=True):

@@ -94,6 +94,29 @@ def test_intervals_hold_the_truth_as_often_as_they_claim() -> None:
         assert held >= 36
 
 
+def test_intervals_hold_the_truth_where_blocks_differ_and_few_workers_were_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scalability, "RESAMPLES", 199)
+    law = (0.05, 0.001)
+    blocks = {number: number * 6 // 20 for number in range(20)}
+    held = {"sigma": 0, "kappa": 0, "beyond": 0}
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rates_rps = {
+            n: {
+                number: rps(n, law) * np.exp(of_block[block] + rng.normal(0.0, 0.04))
+                for number, block in blocks.items()
+            }
+            for n, of_block in ((n, rng.normal(0.0, 0.03, 6)) for n in (1, 2, 3, 4))
+        }
+        found = fitted(rates_rps, blocks)
+        held["sigma"] += found.sigma.holds(law[0])
+        held["kappa"] += found.kappa.holds(law[1])
+        held["beyond"] += found.extrapolations[0].throughput_rps.holds(rps(96, law))
+    assert min(held.values()) >= 55, held
+
+
 def test_blocks_that_differ_make_intervals_wider() -> None:
     rates_rps = measured((0.03, 0.0005))
     blocks = {number: number // 10 for number in range(40)}

@@ -1,44 +1,60 @@
 """How throughput grows with workers: a table of points for each workload, the fitted law, and what it says beyond."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from harness.analysis import published
-from harness.analysis.verdicts import SERVER_BOUND, WITHOUT_CLAIM
-from harness.report import figures, tables
+from harness.analysis import verdicts
+from harness.analysis.verdicts import SERVER_BOUND
+from harness.report import figures, scaling_law, tables
 from harness.report.environment import changed
+from harness.report.figures import WIDTH
 from harness.schema import (
     CellSummary,
     CpuUsPerRequest,
     Estimate,
-    Scaling,
-    ScalingLaw,
     ScalingPoint,
     Summary,
     Workload,
 )
 
-_WIDTH = 100
-"""Columns; a point has fewer figures than a row of a comparison."""
 _NAME_WIDTH = len("epoll_raw+lean")
 _PARAMETER_DECIMALS = 5
+_COLUMNS = 7
+"""Numbers of workers side by side in a table."""
 _LEGEND = (
     "Ranges are 95 % intervals. Speed-up is to the fewest workers, taken within each round; efficiency is that for "
-    "each worker, in per cent. CPU is what the server's CPUs spent on a request. Local are connections whose packets "
-    "arrive on the CPU of their worker; a proxy's clients' + those to its backends."
+    "each worker, in per cent. CPU is what the server's CPUs spent on a request; its ratio is to the fewest workers, "
+    "too. Local are connections whose packets arrive on the CPU of their worker; a proxy's clients' + those to its "
+    "backends."
 )
 _OF_PROCESSES = (
-    "CPU {points} is that of the server's processes alone, without packets that came while they slept: it does not "
+    "CPU of {points} is that of the server's processes alone, without packets that came while they slept: it does not "
     "compare with the rest."
 )
-_NOT_SERVER_BOUND = (
-    "The server is not the limit {points}: there speed-up and efficiency are those of this machine with its client on "
-    "it, and say nothing of how the kernel scales."
-)
-_LAW = "Universal Scalability Law: N workers do lambda N / (1 + sigma (N - 1) + kappa N (N - 1)) requests/s"
-_EXTRAPOLATED = (
-    "Extrapolated, not measured: requests/s by the law, if it goes on as it began, on CPUs like those that were used. "
-    "That it does is an assumption, and the intervals leave out how far it may be wrong."
-)
+_NOT_SERVER_BOUND = {
+    verdicts.PORT_BOUND: "Where the client's host ran out of ports ({points}), it is their number that was measured.",
+    verdicts.BACKLOG_DROP: (
+        "Where listening sockets dropped connections ({points}), clients waited to try again: fewer connections may "
+        "give more requests/s."
+    ),
+    verdicts.BACKEND_BOUND: "Where the backend was the limit ({points}), its speed was measured, and not the proxy's.",
+    verdicts.SHARED_CPUS: (
+        "Where server, client or backend share CPUs ({points}), speed-up and efficiency are those of this machine with "
+        "all of them on it, and say nothing of how the kernel scales."
+    ),
+    verdicts.CLIENT_BOUND: (
+        "Where the client was the limit ({points}), the server may be able to do more, and no speed-up from or to "
+        "there is the server's."
+    ),
+    verdicts.NOISY: (
+        "Where figures are too noisy for a claim ({points}), other work on this machine, or a change during the run, "
+        "may be what they show."
+    ),
+    verdicts.UNSATURATED: (
+        "Where no side's CPUs were all busy ({points}), nothing was at its limit, and more connections may give more "
+        "requests/s."
+    ),
+}
+"""What figures do not mean where something else than the server was the limit."""
 
 _Points = Sequence[tuple[ScalingPoint, CellSummary]]
 """Of one implementation, with what is claimed of each."""
@@ -49,11 +65,11 @@ def render(summary: Summary) -> str:
     parts: list[str] = []
     for workload in dict.fromkeys(one.workload for one in summary.scaling):
         parts += _of_workload(summary, workload)
-    parts.append(figures.wrap(_LEGEND, _WIDTH))
+    parts.append(figures.wrap(_LEGEND, WIDTH))
     if summary.interrupted:
         parts.append("The run ended before its plan was done: these are the figures of what was measured until then.")
     if summary.environment_changes:
-        parts.append(changed(summary.environment_changes, _WIDTH))
+        parts.append(changed(summary.environment_changes, WIDTH))
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,11 +84,9 @@ def _of_workload(summary: Summary, workload: Workload) -> list[str]:
     }
     parts = [_heading(workload, points), _table(points)]
     if len(points) > 1 and summary.reference in points:
-        parts.append(_beside_reference(points, summary.reference))
+        parts += _beside_reference(points, summary.reference)
     parts += _remarks(points)
-    parts.append(_laws(several))
-    parts += _extrapolated(several)
-    return [*parts, *_published(workload)]
+    return [*parts, *scaling_law.render(several), *scaling_law.others(workload)]
 
 
 def _heading(workload: Workload, points: Mapping[str, _Points]) -> str:
@@ -85,14 +99,15 @@ def _heading(workload: Workload, points: Mapping[str, _Points]) -> str:
 
 def _table(points: Mapping[str, _Points]) -> str:
     headers = [
-        "", "workers", "requests/s", "speed-up", "effi-\nciency", "CPU µs\n/request", "share of\na worker", "verdict",
+        "", "workers", "requests/s", "speed-up", "effi-\nciency", "CPU µs\n/request", "ratio\nof CPU",
+        "a worker's\nshare; local", "verdict",
     ]  # fmt: skip
     rows = [
         ["" if i else figures.name(impl, _NAME_WIDTH), *_row(point, entry)]
         for impl, of_impl in points.items()
         for i, (point, entry) in enumerate(of_impl)
     ]
-    return figures.table(rows, headers, ("left", *["right"] * 6, "left"))
+    return figures.table(rows, headers, ("left", *["right"] * 7, "left"))
 
 
 def _row(point: ScalingPoint, entry: CellSummary) -> list[str]:
@@ -101,7 +116,8 @@ def _row(point: ScalingPoint, entry: CellSummary) -> list[str]:
         figures.estimate(entry.throughput_rps, 0),
         _to_fewest(point.speed_up, 2),
         _to_fewest(_in_per_cent(point.efficiency), 0),
-        figures.number(entry.cpu_us_per_request.total, 1),
+        figures.estimate(point.cpu_us_per_request, 1),
+        _to_fewest(point.cpu_ratio, 2),
         tables.sharing(entry),
         entry.verdict,
     ]
@@ -117,18 +133,20 @@ def _in_per_cent(share: Estimate) -> Estimate:
     return Estimate(*(None if part is None else part * 100 for part in (share.value, share.low, share.high)))
 
 
-def _beside_reference(points: Mapping[str, _Points], reference: str) -> str:
-    """Return a table of ratios to the reference with as many workers."""
-    others = [impl for impl in points if impl != reference]
-    headers = [
-        f"requests/s to those of\n{figures.printable(reference)} with as many",
-        *(figures.name(impl, _NAME_WIDTH) for impl in others),
-    ]
-    rows = [
-        [figures.plural(point.workers, "worker"), *(_ratio(points[impl][i][1].ratio) for impl in others)]
-        for i, (point, _) in enumerate(points[reference])
-    ]
-    return figures.table(rows, headers, ("left", *["right"] * len(others)))
+def _beside_reference(points: Mapping[str, _Points], reference: str) -> list[str]:
+    """Return tables of ratios to the reference with as many workers."""
+    title = f"requests/s to those of\n{figures.printable(reference)} with as many"
+    numbers = range(len(points[reference]))
+    found = []
+    for some in (numbers[i : i + _COLUMNS] for i in numbers[::_COLUMNS]):
+        headers = [title, *(figures.plural(points[reference][i][0].workers, "worker") for i in some)]
+        rows = [
+            [figures.name(impl, _NAME_WIDTH), *(_ratio(of_impl[i][1].ratio) for i in some)]
+            for impl, of_impl in points.items()
+            if impl != reference
+        ]
+        found.append(figures.table(rows, headers, ("left", *["right"] * len(some))))
+    return found
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -137,15 +155,17 @@ def _ratio(ratio: Estimate) -> str:
 
 def _remarks(points: Mapping[str, _Points]) -> list[str]:
     """Say what the figures of some points do not mean, and the evidence for it."""
-    every = [pair for of_impl in points.values() for pair in of_impl]
+    every = [(impl, point, entry) for impl, of_impl in points.items() for point, entry in of_impl]
     remarks = []
-    of_processes = [point for point, entry in every if _is_of_processes(entry.cpu_us_per_request)]
-    if of_processes and any(_is_of_processes(entry.cpu_us_per_request) is False for _, entry in every):
-        remarks.append(figures.wrap(_OF_PROCESSES.format(points=_named(of_processes)), _WIDTH))
-    unbound = [point for point, entry in every if entry.verdict not in {SERVER_BOUND, *WITHOUT_CLAIM}]
-    said = [figures.wrap(_NOT_SERVER_BOUND.format(points=_named(unbound)), _WIDTH)] if unbound else []
-    said += _evidence(points)
-    return [*remarks, "\n".join(said)] if said else remarks
+    of_processes = [(impl, point) for impl, point, entry in every if _is_of_processes(entry.cpu_us_per_request)]
+    if of_processes and any(_is_of_processes(entry.cpu_us_per_request) is False for *_, entry in every):
+        remarks.append(figures.wrap(_OF_PROCESSES.format(points=_named(of_processes, points)), WIDTH))
+    for verdict in dict.fromkeys(entry.verdict for *_, entry in every if entry.verdict != SERVER_BOUND):
+        found = [(impl, point, entry) for impl, point, entry in every if entry.verdict == verdict]
+        named = _named([(impl, point) for impl, point, _ in found], points)
+        meaning = _NOT_SERVER_BOUND.get(verdict, "").format(points=named)
+        remarks.append("\n".join([*([figures.wrap(meaning, WIDTH)] if meaning else []), *_evidence(found)]))
+    return [*remarks, *_without_speed_up(points)]
 
 
 def _is_of_processes(cpu: CpuUsPerRequest) -> bool | None:
@@ -153,71 +173,40 @@ def _is_of_processes(cpu: CpuUsPerRequest) -> bool | None:
     return None if cpu.user is None else cpu.softirq is None
 
 
-def _named(points: Iterable[ScalingPoint]) -> str:
-    workers = sorted({point.workers for point in points})
-    return f"with {figures.listing([f'{n:,}' for n in workers])} {'worker' if workers == [1] else 'workers'}"
+def _named(found: Iterable[tuple[str, ScalingPoint]], everybody: Collection[str]) -> str:
+    """Return ``epoll_raw with 1 worker; all with 2 workers``: servers with the same numbers of workers together."""
+    workers: dict[str, list[int]] = {}
+    for impl, point in found:
+        workers.setdefault(impl, []).append(point.workers)
+    who: dict[tuple[int, ...], list[str]] = {}
+    for impl, numbers in workers.items():
+        who.setdefault(tuple(numbers), []).append(impl)
+    return "; ".join(
+        f"{'all' if 1 < len(impls) == len(everybody) else figures.listing(list(map(figures.printable, impls)))} "
+        f"with {figures.listing([f'{n:,}' for n in numbers])} {'worker' if numbers == (1,) else 'workers'}"
+        for numbers, impls in who.items()
+    )
 
 
-def _evidence(points: Mapping[str, _Points]) -> list[str]:
-    """Give the evidence for all verdicts but server-bound, points with the same together."""
-    found: dict[tuple[str, str], list[ScalingPoint]] = {}
-    for impl, of_impl in points.items():
-        for point, entry in of_impl:
-            if entry.verdict != SERVER_BOUND:
-                found.setdefault((impl, f"{entry.verdict}: {entry.evidence}"), []).append(point)
+def _evidence(found: Iterable[tuple[str, ScalingPoint, CellSummary]]) -> list[str]:
+    """Give the evidence for verdicts, points with the same together."""
+    told: dict[tuple[str, str], list[tuple[str, ScalingPoint]]] = {}
+    for impl, point, entry in found:
+        told.setdefault((impl, f"{entry.verdict}: {entry.evidence}"), []).append((impl, point))
     return [
-        figures.wrap(f"{figures.printable(impl)} {_named(where)}: {figures.printable(why)}", _WIDTH, "  ", "    ")
-        for (impl, why), where in found.items()
+        figures.wrap(f"{_named(where, ())}: {figures.printable(why)}", WIDTH, "  ", "    ")
+        for (_, why), where in told.items()
     ]
 
 
-def _laws(several: Sequence[Scaling]) -> str:
-    told: dict[str, list[str]] = {}
-    for one in several:
-        text = f"not fitted: {one.why_no_law}" if one.law is None else _law(one.law)
-        told.setdefault(text, []).append(figures.printable(one.impl))
-    lines = [figures.wrap(f"{figures.listing(names)}: {text}.", _WIDTH, "  ", "    ") for text, names in told.items()]
-    return "\n".join([_LAW, *lines])
-
-
-def _law(law: ScalingLaw) -> str:
-    peak = "no peak is shown, as kappa's interval holds 0"
-    if law.peak_workers.value is not None:
-        peak = f"the most with {_with_interval(law.peak_workers, 0)} workers"
-    return (
-        f"contention sigma {_with_interval(law.sigma, _PARAMETER_DECIMALS)}, coherency kappa "
-        f"{_with_interval(law.kappa, _PARAMETER_DECIMALS)}, lambda {_with_interval(law.lambda_rps, 0)} requests/s; "
-        f"{peak}; no point is off by more than {figures.per_cent(law.largest_deviation)} %"
-    )
-
-
-def _with_interval(known: Estimate, decimals: int) -> str:
-    return f"{figures.number(known.value, decimals)} ({figures.interval(known, decimals)})"
-
-
-def _extrapolated(several: Sequence[Scaling]) -> list[str]:
-    """Return what the laws say beyond what was measured, in a table of its own."""
-    laws = {one.impl: one.law for one in several if one.law is not None and one.law.extrapolations}
-    if not laws:
-        return []
-    beyond = [one.workers for one in next(iter(laws.values())).extrapolations]
-    headers = ["extrapolated", *(figures.plural(workers, "worker") for workers in beyond)]
-    rows = [
-        [figures.name(impl, _NAME_WIDTH), *(figures.estimate(one.throughput_rps, 0) for one in law.extrapolations)]
-        for impl, law in laws.items()
+def _without_speed_up(points: Mapping[str, _Points]) -> list[str]:
+    """Say why some points have none that might have one."""
+    told: dict[str, list[tuple[str, ScalingPoint]]] = {}
+    for impl, of_impl in points.items():
+        for point, _ in of_impl:
+            if point.why_no_speed_up:
+                told.setdefault(point.why_no_speed_up, []).append((impl, point))
+    return [
+        figures.wrap(f"No speed-up ({_named(where, points)}): {figures.printable(why)}.", WIDTH)
+        for why, where in told.items()
     ]
-    return [figures.wrap(_EXTRAPOLATED, _WIDTH), figures.table(rows, headers, ("left", *["right"] * len(beyond)))]
-
-
-def _published(workload: Workload) -> list[str]:
-    throughputs = published.THROUGHPUTS_RPS.get(workload)
-    if throughputs is None:
-        return []
-    each = figures.listing([f"{rps:,} with {kernel}" for kernel, rps in throughputs.items()])
-    efficiency = published.FASTSOCKET_SPEED_UP / published.CORES
-    text = (
-        f"Other hardware, another server (nginx): on {published.CORES} cores {each} connections/s; with Fastsocket "
-        f"{published.FASTSOCKET_SPEED_UP} times what one core did, an efficiency of {efficiency * 100:.0f} % "
-        f"({published.SOURCE}). What may be laid beside ours is how it grows, not how much it is."
-    )
-    return [figures.wrap(text, _WIDTH)]
