@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from harness import leftovers
+from harness.analysis import published
 from harness.report.figures import show
 from harness.schema import Cell, PlannedCell, Workload
 from harness.testbed import Choice, Testbed, open_testbed, placement, points
@@ -57,5 +58,10 @@ def place_together(cpus: Cpus, cells: Sequence[Cell]) -> list[PlannedCell]:
 
 def usual_workers(cpus: Cpus, workloads: Collection[Workload]) -> tuple[int, ...]:
     """Choose the numbers of workers to be compared on the CPUs that this process may use."""
-    sides = 2 if "proxy" in workloads else 1
-    return points.usual_workers(allowed_cpus(), sides, chosen=cpus.server, siblings=siblings())
+    return points.usual_workers(
+        allowed_cpus(),
+        cpus,
+        with_backend="proxy" in workloads,
+        siblings=siblings(),
+        published=(published.CORES,) if published.THROUGHPUTS_RPS.keys() & set(workloads) else (),
+    )

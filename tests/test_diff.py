@@ -153,6 +153,20 @@ def test_other_conditions_are_named() -> None:
     assert "\n  testbed: loopback then, netns now\n" in diff_report.render(diff)
 
 
+def test_a_run_for_scaling_is_told_from_one_cell_after_the_other() -> None:
+    together = msgspec.structs.replace(PLAN, interleaved=True)
+    old, new = judged(SERVERS), judged(SERVERS, together)
+    for diff, then, now in (
+        (compare_runs(old, new), "one after the other", "all up together, slice by slice"),
+        (compare_runs(new, old), "all up together, slice by slice", "one after the other"),
+    ):
+        assert f"cells of a workload: {then} then, {now} now" in diff.differences
+        assert not any("scaling" in line for line in diff.missing)
+    both = compare_runs(new, judged(SERVERS, together, seed=2))
+    assert not any(line.startswith("cells of a workload") for line in both.differences)
+    assert "speed-up, efficiency and laws of scaling: each run's report has its own" in both.missing
+
+
 def test_the_reference_is_one_that_both_runs_have() -> None:
     other = planned(("trio", "uvloop", "epoll_raw"))
     assert choose_reference(PLAN, PLAN, None) == "epoll_raw"

@@ -144,7 +144,7 @@ def points(workload: Workload, workers: Sequence[int], packages: Packages = SOCK
 
 
 def test_the_plan_for_96_cpus_has_the_servers_on_one_socket_and_the_client_on_the_other() -> None:
-    workers = usual_workers(range(96), 1, siblings=TWO_SOCKETS)
+    workers = usual_workers(range(96), Cpus(), with_backend=False, siblings=TWO_SOCKETS, published=[24])
     assert workers == (1, 2, 4, 8, 16, 24)
     placed = points("short", workers)
     assert [one.server_cpus for one in placed] == [tuple(range(n)) for n in workers]
@@ -158,7 +158,7 @@ def test_the_plan_for_96_cpus_has_the_servers_on_one_socket_and_the_client_on_th
 
 
 def test_the_plan_for_96_cpus_gives_the_backend_as_much_as_the_client() -> None:
-    workers = usual_workers(range(96), 2, siblings=TWO_SOCKETS)
+    workers = usual_workers(range(96), Cpus(), with_backend=True, siblings=TWO_SOCKETS, published=[24])
     assert workers == (1, 2, 4, 8, 16)
     placed = points("proxy", workers)
     assert [one.server_cpus for one in placed] == [tuple(range(n)) for n in workers]
@@ -187,17 +187,41 @@ def test_the_servers_stay_on_one_socket_where_the_kernel_numbers_both_in_turn() 
         (12, 1, 1, (1, 2, 4, 6)),
         (12, 1, 2, (1, 2, 3, 4)),
         (16, 2, 1, (1, 2, 3, 4)),
-        (128, 1, 1, (1, 2, 4, 8, 16, 32, 64)),
+        (128, 1, 1, (1, 2, 4, 8, 16, 24, 32, 64)),
     ],
 )
 def test_as_many_workers_are_compared_as_leave_the_others_room(
     cpus: int, threads: int, sides: int, expected: tuple[int, ...]
 ) -> None:
-    assert usual_workers(range(cpus), sides, siblings=machine(cpus // threads, threads)) == expected
+    found = usual_workers(
+        range(cpus), Cpus(), with_backend=sides > 1, siblings=machine(cpus // threads, threads), published=[24]
+    )
+    assert found == expected
 
 
 def test_of_chosen_cpus_all_are_used() -> None:
-    assert usual_workers(range(96), 1, chosen=range(10, 22), siblings=TWO_SOCKETS) == (1, 2, 4, 8, 12)
+    chosen = Cpus(server=range(10, 22))
+    assert usual_workers(range(96), chosen, with_backend=False, siblings=TWO_SOCKETS) == (1, 2, 4, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "chosen", "with_backend", "expected"),
+    [
+        (96, Cpus(client=range(8, 96)), False, (1, 2, 4, 8)),
+        (16, Cpus(client=[15]), False, (1, 2, 4, 8, 15)),
+        (16, Cpus(client=[14, 15]), True, (1, 2, 4, 7)),
+        (16, Cpus(client=[14, 15], backend=[13]), True, (1, 2, 4, 8, 13)),
+        (16, Cpus(backend=range(15)), False, (1, 2, 4, 8)),
+        (2, Cpus(client=[1]), False, (1, 2)),
+    ],
+)
+def test_sides_that_were_chosen_keep_their_cores_and_want_no_others(
+    cpus: int,
+    chosen: Cpus,
+    with_backend: bool,  # noqa: FBT001  a case's figure
+    expected: tuple[int, ...],
+) -> None:
+    assert usual_workers(range(cpus), chosen, with_backend=with_backend) == expected
 
 
 @settings(max_examples=100)

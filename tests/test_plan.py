@@ -12,7 +12,7 @@ from harness import plan
 from harness.errors import BadInput
 from harness.registry import Implementation, peer
 from harness.report import plan as plan_report
-from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation
+from harness.schema import Cell, Plan, PlannedCell, PlannedImplementation, TestbedName
 from tests.simulated import cell
 
 A, B = (PlannedImplementation(name=name, argv=(name,)) for name in "ab")
@@ -147,3 +147,10 @@ def test_a_peer_takes_no_part_as_a_proxy_with_idle_connections_and_the_plan_says
     made = plan.make(contestants, [idle], reference="ours", budget_s=60.0, slice_s=0.05, seed=1)
     assert [one.name for one in made.taking_part(made.cells[0])] == ["ours"]
     assert "  haproxy takes no part in proxy with idle connections.\n" in plan_report.render(made)
+
+
+@pytest.mark.parametrize("testbed", ["loopback", "netns"])
+def test_a_run_for_scaling_on_loopback_says_what_is_not_steered(testbed: TestbedName) -> None:
+    told = "On loopback nothing steers packets"
+    assert (told in plan_report.render(make(interleaved=True, testbed=testbed))) == (testbed == "loopback")
+    assert told not in plan_report.render(make(testbed=testbed))

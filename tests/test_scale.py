@@ -19,7 +19,7 @@ UNCHECKED = [sys.executable, "-m", "tests.unchecked"]
 BEGINS_WITHIN_S, ENDS_WITHIN_S = 200.0, 200.0
 NAMES = ("epoll_raw", "epoll_raw+reuseport")
 OPTIONS = ["--impls", "epoll_raw", "--listen", "shared,reuseport", "--concurrency", "10", "--blocks", "1"]
-OPTIONS += ["--budget", "3s"]
+OPTIONS += ["--budget", "10m"]
 
 
 def test_a_run_is_interrupted_gone_on_with_and_reported(tmp_path: Path) -> None:
@@ -43,6 +43,7 @@ def test_a_run_is_interrupted_gone_on_with_and_reported(tmp_path: Path) -> None:
 
     workers = hosts.usual_workers(Cpus(), ["short"])
     kept = slices_of(folder)
+    shorten(folder, rounds=max(piece["round"] for piece in kept) + 3)
     resumed = commands.run("scale", "--resume", folder)
     assert not left_running(folder)
     assert "--resume" not in resumed.out, resumed.out + resumed.err
@@ -62,6 +63,14 @@ def test_a_run_is_interrupted_gone_on_with_and_reported(tmp_path: Path) -> None:
     assert resumed.status == (1 if failed else 0)
     report = commands.run("report", folder)
     assert report.out.strip() == resumed.out.partition("All of it is in")[0].strip()
+
+
+def shorten(folder: Path, rounds: int) -> None:
+    """Let the rest of a run be short, which was long enough not to end before it was interrupted."""
+    plan = json.loads((folder / "plan.json").read_text())
+    for cell in plan["cells"]:
+        cell["schedule"]["rounds"] = rounds
+    (folder / "plan.json").write_text(json.dumps(plan))
 
 
 def slices_of(folder: Path) -> list[dict[str, Any]]:

@@ -166,7 +166,7 @@ def _outcome(change: Estimate, *, less_is_better: bool) -> Outcome:
 
 
 def _missing(old: Judged, new: Judged) -> Iterator[str]:
-    """Name cells and implementations that one run lacks, and those that have figures in one run alone."""
+    """Name cells and implementations that one run lacks, those that have figures in one alone, and what is left out."""
     for name, one, other in (("OLD", old, new), ("NEW", new, old)):
         cells = {cell.key for cell in other.plan.cells}
         yield from (f"{cell.key}: only in {name}" for cell in one.plan.cells if cell.key not in cells)
@@ -179,11 +179,17 @@ def _missing(old: Judged, new: Judged) -> Iterator[str]:
                 yield f"{key[1]} on {key[0]}: has figures in {name} alone; in the other run it is {counterpart.verdict}"
         if not _counts_alike(then[key], now[key]) and None not in {then[key].cpu_ratio.value, now[key].cpu_ratio.value}:
             yield f"CPU of {key[1]} on {key[0]}: one run counts what its CPUs did, the other its processes alone"
+    if old.summary.scaling and new.summary.scaling:
+        yield "speed-up, efficiency and laws of scaling: each run's report has its own"
 
 
 def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
     """Name what the plans have that bears on the figures and is not the same."""
-    plain = (("testbed", old.testbed, new.testbed), ("client", old.client, new.client))
+    plain = (
+        ("testbed", old.testbed, new.testbed),
+        ("client", old.client, new.client),
+        ("cells of a workload", _order(old), _order(new)),
+    )
     yield from (f"{name}: {then} then, {now} now" for name, then, now in plain if then != now)
     for name, one, other in (("OLD", old, new), ("NEW", new, old)):
         # Why a testbed was chosen says nothing of what it is.
@@ -207,6 +213,10 @@ def _set_up_differently(old: Plan, new: Plan) -> Iterator[str]:
         then, now = _places(cell), _places(placed.get(cell.key, cell))
         if then != now:
             yield f"CPUs of {cell.key}: {then} then, {now} now"
+
+
+def _order(plan: Plan) -> str:
+    return "all up together, slice by slice" if plan.interleaved else "one after the other"
 
 
 def _library(library: Library) -> str:

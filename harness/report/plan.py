@@ -14,6 +14,11 @@ _CPU_HEADERS = (
 _CPU_ALIGNMENT = ("left", *["right"] * 4, *["left"] * 3)
 
 _SHOWN_DIGITS = 12
+_NOT_STEERED = (
+    "On loopback nothing steers packets: all arrive on the CPU that sent them. So percpu hands out connections by "
+    "where the client runs, and how many are local tells that, and not what the server does; --testbed netns steers "
+    "them."
+)
 
 
 def render(plan: Plan) -> str:
@@ -34,6 +39,8 @@ def render(plan: Plan) -> str:
         figures.wrap(figures.printable(_testbed(plan)), WIDTH, "  "),
         figures.wrap(_amount(plan), WIDTH, "  "),
     ]
+    if plan.interleaved and plan.testbed == "loopback":
+        parts.append(figures.wrap(_NOT_STEERED, WIDTH, "  "))
     return "\n\n".join(parts) + "\n"
 
 

@@ -64,7 +64,7 @@ class RunProgress:
         if schedule.blocks > 1:
             self._what += f" in {schedule.blocks} blocks"
         self._told_s = time.monotonic()
-        self._console.print(f"{self._what}{'' if self._task is not None else self._left()}", highlight=False)
+        self._tell(f"{self._what}{'' if self._task is not None else self._left()}")
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
@@ -73,11 +73,15 @@ class RunProgress:
             self._bar.update(self._task, completed=self._done(), description=f"{measured.cell} {measured.impl:<10}")
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
-            self._console.print(f"{self._what}, {measured.round + 1} done{self._left()}", highlight=False)
+            self._tell(f"{self._what}, {measured.round + 1} done{self._left()}")
 
     def failed(self, what: str) -> None:
         """Tell that a server did not start, or gets no more slices."""
         self._console.print(figures.printable(what), highlight=False, markup=False, soft_wrap=True)
+
+    def _tell(self, line: str) -> None:
+        """Print a line that is not broken, whatever width the console takes a file to have."""
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def _done(self) -> float:
         return self._begun - 1 + self._slices / self._slices_of_group

@@ -205,5 +205,5 @@ def _set_sysctls(hosts: dict[str, NamespaceHost]) -> None:
 def _no_steering_note(why: str) -> str:
     return (
         f"no receive steering: it takes root and a /sys that can be written ({why}); "
-        "so the CPU of who sends a packet pays for much of what receiving it costs"
+        "so the CPU of who sends a packet pays for much of what receiving it costs, and by it --listen percpu chooses"
     )

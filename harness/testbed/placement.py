@@ -46,8 +46,9 @@ def place(
     Of the CPUs chosen for the server each worker gets one, and those left over stay idle. Otherwise there are at most
     GENERATORS_PER_WORKER generators, and as many workers of the backend. Where CPUs are too few, client and backend
     share, with each other before they share the server's last. ``siblings`` tells of each CPU which are hyper-threads
-    of its core (``cpus.siblings``); without it each is a core. ``packages`` (``cpus.packages``) keeps the server on as
-    few of these as can be, however the kernel numbers CPUs; without it they are taken in order. Raises BadInput.
+    of its core (``cpus.siblings``); without it each is a core. With ``packages`` (``cpus.packages``) the server gets
+    the free cores of one before those of the next, however the kernel numbers CPUs; without it they are taken in order.
+    Raises BadInput.
     """
     is_proxy = cell.workload == "proxy"
     if not is_proxy:

@@ -14,19 +14,30 @@ _ALL_UP_TO = 4
 
 
 def usual_workers(
-    allowed: Collection[int], sides: int, *, chosen: Collection[int] | None = None, siblings: Siblings | None = None
+    allowed: Collection[int],
+    cpus: Cpus,
+    *,
+    with_backend: bool,
+    siblings: Siblings | None = None,
+    published: Collection[int] = (),
 ) -> tuple[int, ...]:
-    """Choose 1, 2, 4, 8 and so on, and the largest number that leaves as many cores to each of the other ``sides``.
+    """Choose 1, 2, 4, 8 and so on, and the largest number that leaves as many cores to each other side.
 
-    That is two at least, where there are two CPUs. Of CPUs that were ``chosen`` for the server all are used.
+    That is two at least, where there are two CPUs. Sides that were chosen keep their cores, and want no others; of
+    CPUs that were chosen for the server all are used. Where others have ``published`` figures of a number that is not
+    larger, it is taken, too.
     """
-    if chosen is not None:
-        largest = len(set(chosen))
+    chosen = [cpus.client, *([cpus.backend] if with_backend else [])]
+    if cpus.server is not None:
+        largest = len(set(cpus.server))
     else:
-        largest = min(len(allowed), max(2, len(cores_of(allowed, siblings or {}, {})) // (1 + sides)))
+        taken = {cpu for side in chosen for cpu in side or ()}
+        free = [core for core in cores_of(allowed, siblings or {}, {}) if taken.isdisjoint(core)]
+        largest = min(len(allowed), max(2, len(free) // (1 + chosen.count(None))))
     if largest <= _ALL_UP_TO:
         return tuple(range(1, largest + 1))
-    return tuple(sorted({*(2**i for i in range(largest.bit_length())), largest}))
+    also = {number for number in published if number <= largest}
+    return tuple(sorted({*(2**i for i in range(largest.bit_length())), largest, *also}))
 
 
 def place_together(
