@@ -513,7 +513,11 @@ def cost(
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier one.  [default: random]")
 @click.option("--out", type=FileName(), default=Path("results"), show_default=True, metavar="DIRECTORY",
               help="Where the run's folder is made.")  # fmt: skip
-@click.option("--keep-perf-data", is_flag=True, help="Leave perf.data in the folder, for perf report and others.")
+@click.option(
+    "--keep-perf-data",
+    is_flag=True,
+    help="Leave perf.data in the folder, for perf report and others, where all of it was read, too.",
+)
 def profile_command(
     impls: str,
     externals: Sequence[str],

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from harness.errors import BadInput
 from harness.registry import Implementation
@@ -150,6 +151,7 @@ def make(
     blocks: int = BLOCKS,
     precision: float | None = None,
     conformance_checked: bool = False,
+    command: Literal["compare", "profile"] = "compare",
     interleaved: bool = False,
     extrapolate_to: Sequence[int] = (),
 ) -> Plan:
@@ -168,6 +170,7 @@ def make(
     if client != "builtin" and any(cell.rate_rps is not None for cell in cells):
         raise BadInput(f"--client {client}: it has no open loop; leave --rate out, or take --client builtin")
     return Plan(
+        command=command,
         implementations=tuple(implementations),
         reference=reference,
         cells=tuple(cells),

@@ -33,6 +33,8 @@ class ImplementationProfile(msgspec.Struct, frozen=True, kw_only=True):
     """As many as there should be: frequency x CPUs x time. A virtual machine that waits for its CPU loses some."""
     us_per_request: Estimate = Estimate()
     """All that requests take: all but idle time, leaving it, other programs, and the kernel's threads."""
+    process_us_per_request: Estimate = Estimate()
+    """CPU time of the server's processes in the same turns, by the kernel's own account and not by samples."""
     within_others_share: Share | None = None
     """The share of that which interrupts did while another program had the CPU; they may have been that program's."""
     unsorted_share: Share | None = None
@@ -58,5 +60,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     frequency_hz: Positive
     """Samples a second of each of them."""
     interrupted: bool = False
+    """The run ended before its plan was done."""
     notes: tuple[str, ...] = ()
     implementations: tuple[ImplementationProfile, ...]

@@ -165,13 +165,17 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> StoredRun:
-    """Read a run's folder. A last line that was cut off is left out, and a note says so.
+    """Read the folder of a comparison. A last line that was cut off is left out, and a note says so.
 
     Whatever the files hold, it raises nothing but BadInput, and takes memory in proportion to what it returns.
     """
     if not path.is_dir():
         raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
     plan = _read_json(path / PLAN, Plan)
+    if os.path.lexists(path / PROFILE):
+        raise BadInput(f"{path}: is of harness profile, and no comparison; harness report prints it")
+    if plan.command == "profile":
+        raise BadInput(f"{path}: is of a run of harness profile that ended before it had tables; begin a new one")
     notes: list[str] = []
     known = _Known(plan)
     slices = tuple(_read_lines(path / SLICES, known.slice, notes))

@@ -169,6 +169,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run sets out to measure, and everything that its figures depend on but the measurements."""
 
     schema: Literal[1, 2] = SCHEMA
+    command: Literal["compare", "profile"] = "compare"
+    """What the run's files are for; ``harness scale`` makes comparisons, too."""
     implementations: tuple[PlannedImplementation, ...]
     reference: str
     """The implementation that ratios are taken to."""

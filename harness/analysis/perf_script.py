@@ -8,7 +8,7 @@ from harness.analysis.profile_rules import Frame
 
 FIELDS = "comm,pid,tid,cpu,time,event,ip,sym,dso"
 """What it is to print (``-F``), with the time in nanoseconds (``--ns``)."""
-_HEAD = re.compile(r"(.+?)\s+(-?\d+)/-?\d+\s+\[\d+\]\s+(\d+)\.(\d{9}):\s+\S+:\s*")
+_HEAD = re.compile(r"(.+?)\s+(-?\d+)/-?\d+\s+\[(\d+)\]\s+(\d+)\.(\d{9}):\s+\S+:\s*")
 _FRAME = re.compile(r"\s+[0-9a-f]+ (.*?) \(([/\[].*|[^()]*)\)")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+$")
 _NS_PER_S = 1_000_000_000
@@ -21,11 +21,12 @@ class Sample:
     program: str
     pid: int
     """0 for the idle task."""
+    cpu: int
     at_ns: int
     """By the clock that perf recorded with."""
     stack: tuple[Frame, ...]
-    text: str
-    """All of its lines, and the empty one behind them."""
+    lines: tuple[str, ...]
+    """Those of its stack, as they were printed."""
 
 
 @dataclass(slots=True)
@@ -54,8 +55,8 @@ class Reader:
         if head is None or len(stack) < len(frames):
             self.unread += 1
             return
-        at_ns = int(head[3]) * _NS_PER_S + int(head[4])
-        yield Sample(head[1].strip(), int(head[2]), at_ns, stack, "".join(block) + "\n")
+        at_ns = int(head[4]) * _NS_PER_S + int(head[5])
+        yield Sample(head[1].strip(), int(head[2]), int(head[3]), at_ns, stack, tuple(block[1:]))
 
     def _frame(self, line: str) -> Frame | None:
         if line not in self._frames:

@@ -31,6 +31,8 @@ class Turn:
     offered: float = 0.0
     """So many were due on average."""
     errors: int = 0
+    server_cpu_ns: int = 0
+    """CPU time of the server's processes, by the kernel's own account."""
     pids: frozenset[int]
     """The server's processes."""
     categories: Counter[str] = field(default_factory=Counter)
@@ -119,6 +121,11 @@ def sum_up(name: str, turns: Sequence[Turn], setting: Setting, failure: str = ""
         samples=categories.total(),
         expected_samples=round(wall_ns / _NS_PER_S * setting.cpus * setting.frequency_hz),
         us_per_request=estimate("all", lambda turn: _of_requests(turn.categories)),
+        process_us_per_request=stats.mean(
+            {turn.round: turn.server_cpu_ns / turn.requests / _NS_PER_US for turn in counted},
+            stats.draws(setting.seed, f"{name} processes"),
+            {turn.round: turn.block for turn in counted},
+        ),
         within_others_share=sum(one.within_others.total() for one in counted) / of_requests if of_requests else None,
         unsorted_share=(categories[UNKNOWN] + categories[OTHER_KERNEL]) / of_requests if of_requests else None,
         categories=_parts(

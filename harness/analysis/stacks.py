@@ -1,7 +1,7 @@
 """Stacks of a profile put together: as folded lines, and as the tree that a flame graph shows."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,8 @@ from harness.analysis.profile_rules import INTERRUPTS, Frame
 _KERNEL_MARK: Final = "_[k]"
 """What follows a kernel function's name in folded stacks, as the tools for them have it."""
 _NAMELESS: Final = "[unknown]"
+_EVENT: Final = "cpu-clock"
+_NS_PER_S: Final = 1_000_000_000
 LEAST_SHARE: Final = 0.0005
 """A frame with less of the samples is under a pixel wide, and left out of the tree."""
 
@@ -28,6 +30,22 @@ def fold(sample: Sample) -> Folded:
     program, stack = (sample.program, sample.stack) if interrupting is None else (INTERRUPTS, interrupting)
     outwards = [frame for depth, frame in enumerate(stack) if not depth or frame.symbol != _NAMELESS]
     return (_clean(program), *(_name(frame) for frame in reversed(outwards)))
+
+
+def as_text(sample: Sample, impl: str, pids: Collection[int]) -> str:
+    """Return a sample as perf prints it, for viewers that make a thread of each program, process and thread number.
+
+    So that these are few and have names, there are two for each CPU: the server, whichever of its processes (``pids``)
+    it was, and what interrupts have begun, as in ``fold``.
+    """
+    interrupting = profile_rules.interrupting(sample.stack)
+    is_server = interrupting is None and sample.pid in pids
+    name = f"{impl if is_server else INTERRUPTS} on CPU {sample.cpu}"
+    thread = 2 * sample.cpu + (1 if is_server else 2)
+    depth = len(sample.lines) if interrupting is None else len(interrupting)
+    at_s, ns = divmod(sample.at_ns, _NS_PER_S)
+    head = f"{_clean(name)} {thread}/{thread} [{sample.cpu:03}] {at_s}.{ns:09}: {_EVENT}: \n"
+    return "".join((head, *sample.lines[:depth], "\n"))
 
 
 def _name(frame: Frame) -> str:

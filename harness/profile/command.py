@@ -1,6 +1,6 @@
 """The profile command: load at one rate for all while perf records, then tables and files of where the core goes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,8 +9,10 @@ import msgspec
 from rich.console import Console
 
 from harness import environment, hosts, plan, results, versions
+from harness.analysis.environment import changes
 from harness.analysis.profile import Setting, sum_up
 from harness.block import Servers
+from harness.environment_schema import Environment
 from harness.errors import BadInput
 from harness.leftovers import temporary_folder
 from harness.loadgen import GeneratorFailed
@@ -68,7 +70,8 @@ def profile(request: Request, output: Console, progress: Console) -> Outcome:
         hosts.opened(request.testbed, progress, with_backend=request.workload == "proxy") as testbed,
         temporary_folder("profile") as temporary,
     ):
-        perf.check(placed.server_cpus, temporary)
+        files.check_room(request.out, round(request.budget_s * perf.FREQUENCY_HZ * len(placed.server_cpus)))
+        perf.check(placed.server_cpus)
         testbed.steer(placed)
         [backend] = find(plan.REFERENCE)
         servers = Servers(request.implementations, backend, testbed, temporary)
@@ -82,9 +85,10 @@ def profile(request: Request, output: Console, progress: Console) -> Outcome:
         planned = _plan(request, placed, testbed)
         show(output, plan_report.render(planned))
         with RunFolder.create(request.out, planned) as folder:
-            folder.write_environment(environment.describe(testbed.server.sysctl))
+            before = environment.describe(testbed.server.sysctl)
+            folder.write_environment(before)
             servers = replace(servers, folder=folder.path / "servers")
-            return _Profiling(request, servers, planned, folder, output, progress).carry_out()
+            return _Profiling(request, servers, planned, folder, before, output, progress).carry_out()
 
 
 def show_stored(path: Path, output: Console) -> bool:
@@ -122,6 +126,7 @@ def _plan(request: Request, cell: PlannedCell, testbed: Testbed) -> Plan:
         testbed=testbed.name,
         testbed_notes=testbed.notes,
         blocks=plan.BLOCKS,
+        command="profile",
     )
 
 
@@ -133,24 +138,39 @@ class _Profiling:
     servers: Servers
     plan: Plan
     folder: RunFolder
+    before: Environment
     output: Console
     progress: Console
 
     def carry_out(self) -> Outcome:
-        """Record, then make of it what can be made. Raises KeyboardInterrupt when nothing was recorded yet."""
+        """Record, then make of it what can be made. Raises KeyboardInterrupt when nothing comes of it."""
         data = self.folder.path / files.PERF_DATA
         taken = self._turns(data)
         try:
             outcome = self._record(taken)
-            if outcome == "interrupted" and not taken.done:
-                raise KeyboardInterrupt
-            return self._report(taken, data, outcome) if taken.done else "failed"
-        except (PerfFailed, BadInput) as failure:
+        except PerfFailed as failure:
+            self._tell_of(failure)
+            taken.done.clear()
+            outcome = "failed"
+        if taken.done:
+            return self._read(taken, data, outcome)
+        data.unlink(missing_ok=True)
+        if outcome == "interrupted":
+            raise KeyboardInterrupt
+        return outcome
+
+    @property
+    def _names(self) -> list[str]:
+        return [one.name for one in self.servers.implementations]
+
+    def _tell_of(self, failure: PerfFailed) -> None:
+        """Say why perf has ended: of a full disk it says nothing."""
+        try:
+            self.folder.check_room()
+        except BadInput as full:
+            show(self.progress, f"harness: error: {full}")
+        else:
             show(self.progress, f"harness: error: {failure}")
-            return "failed"
-        finally:
-            if not self.request.keep_perf_data:
-                data.unlink(missing_ok=True)
 
     def _turns(self, data: Path) -> Turns:
         [cell] = self.plan.cells
@@ -178,18 +198,32 @@ class _Profiling:
             return "failed"
         return "failed" if taken.gone else "complete"
 
-    def _report(self, taken: Turns, data: Path, outcome: Outcome) -> Outcome:
-        """Read what was recorded, write the files, and print the tables. Raises PerfFailed and BadInput."""
+    def _read(self, taken: Turns, data: Path, outcome: Outcome) -> Outcome:
+        """Read what was recorded, and report it. Where that does not end well perf's own file stays, and is named."""
+        is_whole = False
+        try:
+            with self.progress.status("reading what was recorded"):
+                found = files.read(data, taken.cell.generator_cpus, taken.done, self.folder.path)
+            problems = [*found.problems, *self._report(taken, found, outcome)]
+            is_whole = not problems
+        except PerfFailed as failure:
+            problems = [str(failure)]
+        finally:
+            if is_whole and not self.request.keep_perf_data:
+                data.unlink(missing_ok=True)
+            elif not is_whole and data.exists():
+                show(self.progress, f"What perf has recorded is left in {data}")
+        for problem in problems:
+            show(self.progress, f"harness: error: {problem}")
+        has_all = all(any(turn.samples and turn.requests for turn in taken.of(name)) for name in self._names)
+        return "failed" if outcome == "complete" and (problems or not has_all) else outcome
+
+    def _report(self, taken: Turns, found: files.Found, outcome: Outcome) -> list[str]:
+        """Print the tables, and write the files; returns a line for each that cannot be written."""
         path, cell = self.folder.path, taken.cell
-        with self.progress.status("reading what was recorded"), perf.text(data, cell.generator_cpus) as lines:
-            folded, unread = files.sort_out(lines, taken.done, path)
+        after = environment.describe(self.servers.testbed.server.sysctl)
         setting = Setting(cpus=len(cell.server_cpus), frequency_hz=perf.FREQUENCY_HZ, seed=self.plan.seed)
-        found = [
-            sum_up(
-                one.name, [turn for turn in taken.done if turn.impl == one.name], setting, taken.gone.get(one.name, "")
-            )
-            for one in self.servers.implementations
-        ]
+        profiles = [sum_up(name, taken.of(name), setting, taken.gone.get(name, "")) for name in self._names]
         stored = Profile(
             workload=cell.workload,
             concurrency=cell.concurrency,
@@ -197,17 +231,32 @@ class _Profiling:
             server_cpus=cell.server_cpus,
             frequency_hz=perf.FREQUENCY_HZ,
             interrupted=outcome == "interrupted",
-            notes=tuple(_notes(unread)),
-            implementations=tuple(found),
+            notes=(*_notes(found.unread), *_changes(self.before, after)),
+            implementations=tuple(profiles),
         )
-        results.write_json(path / results.PROFILE, stored)
-        for one in found:
-            if one.impl in folded:
-                title = f"{one.impl}, {cell.workload}: where the core goes at {cell.rate_rps:,} requests/s"
-                files.draw(one, folded[one.impl], title, path)
         show(self.output, report.render(stored))
         show(self.output, f"All of it is in {path}")
-        return "failed" if outcome == "complete" and not all(one.samples for one in found) else outcome
+        problems = [
+            *_refused(lambda: results.write_json(path / results.PROFILE, stored)),
+            *_refused(lambda: self.folder.write_environment_after(after)),
+        ]
+        for one in profiles:
+            if one.impl in found.folded:
+                title = f"{one.impl}, {cell.workload}: where the core goes at {cell.rate_rps:,} requests/s"
+                problems += files.draw(one, found.folded[one.impl], title, path)
+        return problems
+
+
+def _refused(write: Callable[[], None]) -> Iterator[str]:
+    """Write something; yields why that is not possible, if so."""
+    try:
+        write()
+    except BadInput as problem:
+        yield str(problem)
+
+
+def _changes(before: Environment, after: Environment) -> Iterator[str]:
+    return (f"Changed meanwhile: {change}." for change in changes(before, after))
 
 
 def _notes(unread: int) -> Iterator[str]:

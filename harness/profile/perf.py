@@ -23,16 +23,24 @@ from harness.testbed import cpus, sysctl
 FREQUENCY_HZ = 999
 """Samples a second of each CPU; not 1000, which would keep step with the kernel's own ticks."""
 PACKAGE = "linux-perf"
-_READY_WITHIN_S = 20.0
+BYTES_PER_SAMPLE = 1300
+"""At most, with a stack of 127 functions, as deep as perf looks. One of idle time, such as between turns, has 200."""
+_ANSWERS_WITHIN_S = 20.0
 _ENDS_WITHIN_S = 30.0
 """What is left in its buffers is a second's worth; a busy disk may need long for it."""
 _LONGEST_LINE = 300
 _ACKNOWLEDGED = b"ack\n"
 _OBEYED = {"Events enabled", "Events disabled"}
+_MOST_SAID_BYTES = 65_536
 
 
 class PerfFailed(Exception):  # noqa: N818  as subprocess.TimeoutExpired: what happened
     """perf does not record, or cannot read what it has recorded; the text holds its last words."""
+
+    def __init__(self, what: str, said: str) -> None:
+        """Say what has failed, and what perf said."""
+        super().__init__(f"{what}: {said}")
+        self.said = said
 
 
 def find() -> str:
@@ -46,16 +54,16 @@ def find() -> str:
     return path
 
 
-def check(recorded: Sequence[int], folder: Path) -> None:
+def check(recorded: Sequence[int]) -> None:
     """Find out whether perf may record some CPUs, by doing so for a moment. Raises BadInput."""
     try:
-        with Recording(recorded, folder / "trial.data", None):
+        with Recording(recorded, Path(os.devnull), None):
             pass
     except PerfFailed as refused:
         raise BadInput(
             f"profile: perf may not record CPU {cpus.write(recorded)}: it takes root, the capability CAP_PERFMON, or "
             f"sysctl kernel.perf_event_paranoid at 0 or lower (here {_setting('kernel.perf_event_paranoid')}); a "
-            f"container must be started with that right, too; perf: {refused}"
+            f"container must be started with that right, too; perf: {refused.said}"
         ) from None
 
 
@@ -82,23 +90,24 @@ class Recording:
         """Record all that runs on some CPUs; ``on`` are those that perf itself may use, None for all."""
         self._recorded = recorded
         self._file = file
-        self._said = file.with_name(f"{file.name}.err")
         self._on = on
         self._process: subprocess.Popen[bytes] | None = None
+        self._said = -1
 
     def __enter__(self) -> Self:
         """Start it, and return when it records. Raises PerfFailed, and BadInput when it is not installed."""
         # -B: the files of the programs are here, so nothing need be copied to know them again.
-        # It records from the order to do so on, which it acknowledges; and never changes the user's own files.
+        # It records from the order to do so on, which it acknowledges; and never changes the user's own files. Switched
+        # off between the turns it would not see which files the servers load that start meanwhile.
         command = [
             find(), "record", "-B", "-N", "-g", "-e", "cpu-clock", "-F", str(FREQUENCY_HZ), "-k", "CLOCK_MONOTONIC",
             "-C", ",".join(map(str, self._recorded)), "-D", "-1", "--control=fd:0,1", "-o", str(self._file),
         ]  # fmt: skip
-        with self._said.open("wb") as said:
-            self._process = processes.start(
-                command, cwd=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cpus=self._on
-            )
+        self._said = os.memfd_create("what perf says")  # no file, so that it can be told what a full disk does
         try:
+            self._process = processes.start(
+                command, cwd=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, cpus=self._on
+            )
             self._enable(self._process)
         except BaseException:
             self._kill()
@@ -117,24 +126,24 @@ class Recording:
                 raise
         finally:
             self._kill()
-            self._said.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Make sure that it still records. Raises PerfFailed."""
         if self._process is None or processes.wait_ended(self._process.pid, 0):
-            raise PerfFailed(f"perf has ended while it recorded, and nothing of it can be read: {self._last_words()}")
+            raise PerfFailed("perf has ended while it recorded, and nothing of it can be read", self._last_words())
 
     def _enable(self, process: "subprocess.Popen[bytes]") -> None:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("perf was started without pipes")
         with suppress(BrokenPipeError):
             process.stdin.write(b"enable\n")
+        what = f"perf does not begin to record into {self._file}"
         # It writes all of its answer at once, or ends.
-        if not select.select([process.stdout], [], [], _READY_WITHIN_S)[0]:
-            raise PerfFailed(f"it does not begin within {_READY_WITHIN_S:g} s: {self._last_words()}")
-        if process.stdout.read(len(_ACKNOWLEDGED)) != _ACKNOWLEDGED:
-            processes.wait_ended(process.pid, _READY_WITHIN_S)
-            raise PerfFailed(self._last_words())
+        if not select.select([process.stdout], [], [], _ANSWERS_WITHIN_S)[0]:
+            raise PerfFailed(what, f"it does not answer within {_ANSWERS_WITHIN_S:g} s; {self._last_words()}")
+        if process.stdout.read(_MOST_SAID_BYTES).rstrip(b"\0") != _ACKNOWLEDGED:
+            processes.wait_ended(process.pid, _ANSWERS_WITHIN_S)
+            raise PerfFailed(what, self._last_words())
 
     def _end(self) -> None:
         """Let it write what is in its buffers. Raises PerfFailed."""
@@ -144,11 +153,14 @@ class Recording:
         try:
             status = self._process.wait(_ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
-            raise PerfFailed(f"perf does not end within {_ENDS_WITHIN_S:g} s") from None
+            raise PerfFailed(f"perf does not end within {_ENDS_WITHIN_S:g} s", self._last_words()) from None
         if status not in (0, -signal.SIGINT):
-            raise PerfFailed(f"perf has ended with status {status}: {self._last_words()}")
+            raise PerfFailed(f"perf has ended with status {status}", self._last_words())
 
     def _kill(self) -> None:
+        said, self._said = self._said, -1
+        if said >= 0:
+            os.close(said)
         process, self._process = self._process, None
         if process is None:
             return
@@ -160,7 +172,7 @@ class Recording:
 
     def _last_words(self) -> str:
         """Return what it has said, each line once, without what it says of our orders."""
-        lines = dict.fromkeys(line.strip() for line in self._said.read_text(errors="replace").splitlines())
+        lines = dict.fromkeys(map(str.strip, _said(self._said).splitlines()))
         return " ".join(line for line in lines if line and line not in _OBEYED)[:_LONGEST_LINE] or "it says nothing"
 
 
@@ -172,28 +184,26 @@ def text(file: Path, on: Sequence[int]) -> Iterator[Iterator[str]]:
     """
     # Functions that were inlined would be looked up one by one, by another program, which takes minutes.
     command = [find(), "script", "--no-inline", "--ns", "-F", FIELDS, "-i", str(file)]
-    said = file.with_name(f"{file.name}.err")
     ours, theirs = os.pipe()
-    with os.fdopen(ours, errors="replace", newline="\n", encoding="utf-8") as lines, _removed(said):
+    with (
+        os.fdopen(ours, errors="replace", newline="\n", encoding="utf-8") as lines,
+        os.fdopen(os.memfd_create("what perf says"), "rb") as said,
+    ):
         try:
-            with said.open("wb") as errors:
-                process = processes.start(command, cwd=None, stdout=theirs, stderr=errors, cpus=on)
+            process = processes.start(command, cwd=None, stdout=theirs, stderr=said, cpus=on)
         finally:
             os.close(theirs)
         try:
             yield lines
             if status := process.wait():
-                last = said.read_text(errors="replace").strip().rpartition("\n")[2][:_LONGEST_LINE]
-                raise PerfFailed(f"perf script has ended with status {status}: {last or 'it says nothing'}")
+                last = _said(said.fileno()).strip().rpartition("\n")[2][:_LONGEST_LINE]
+                raise PerfFailed(f"perf script has ended with status {status}", last or "it says nothing")
         finally:
             process.kill()
             process.wait()
 
 
-@contextmanager
-def _removed(file: Path) -> Iterator[None]:
-    """Remove a file in the end."""
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
+def _said(descriptor: int) -> str:
+    """Return the end of what was written to a file in memory."""
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, _MOST_SAID_BYTES, max(0, size - _MOST_SAID_BYTES)).decode(errors="replace")

@@ -105,10 +105,10 @@ class Turns:
                 seed=self.seed,
             )
             measured, _ = load.measure(one, turn)
-            self.folder.append_slice(measured)
             if ENDED & measured.errors.keys():
                 self.gone[name] = measured.failure
                 up.leave_out(name)
+                self.folder.append_slice(measured)
                 continue
             self.done.append(
                 Turn(
@@ -120,9 +120,11 @@ class Turns:
                     requests=measured.requests,
                     offered=(self.cell.rate_rps or 0) * self.schedule.slice_s,
                     errors=sum(measured.errors.values()),
+                    server_cpu_ns=measured.server_cpu_ns,
                     pids=frozenset(one.pids),
                 )
             )
+            self.folder.append_slice(measured)
 
 
 def schedule(planned: Plan) -> Schedule:

@@ -118,6 +118,9 @@ def _decimals(value: float) -> int:
 
 
 def _remarks(profile: Profile) -> Iterator[str]:
+    if profile.interrupted:
+        yield "The run was interrupted; the figures are of the turns before that."
+    yield f"Figures of another rate do not compare with these: give --rate {profile.rate_rps} to repeat them."
     yield from map(figures.printable, profile.notes)
     for one in profile.implementations:
         name = figures.printable(one.impl)
@@ -135,7 +138,8 @@ def _remarks(profile: Profile) -> Iterator[str]:
             continue
         yield (
             f"{name}: {figures.plural(one.samples, 'sample')} in {figures.plural(one.turns, 'turn')}, "
-            f"{figures.plural(one.requests, 'request')}; {_unsorted(one)}{_within_others(one)}{_lost(one)}."
+            f"{figures.plural(one.requests, 'request')}; {_unsorted(one)}{_within_others(one)}{_lost(one)}"
+            f"{_by_the_kernel(one)}."
         )
 
 
@@ -152,6 +156,12 @@ def _within_others(one: ImplementationProfile) -> str:
         return ""
     warning = ", TOO MUCH, as it may be theirs" if share > _MOST_WITHIN_OTHERS else ""
     return f"; {figures.per_cent(share)} % of it came by interrupts into other programs{warning}"
+
+
+def _by_the_kernel(one: ImplementationProfile) -> str:
+    """Tell what the kernel's account of the processes says, which lacks what interrupts do to an idle CPU."""
+    known = one.process_us_per_request
+    return "" if known.value is None else f"; by the kernel's account its processes took {_figure(known)} µs/request"
 
 
 def _lost(one: ImplementationProfile) -> str:
