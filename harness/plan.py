@@ -7,6 +7,7 @@ from typing import Literal
 
 from harness.errors import BadInput
 from harness.registry import Implementation
+from harness.report import figures
 from harness.schema import (
     Cell,
     Client,
@@ -109,14 +110,19 @@ def schedule(
     return Schedule(slice_s=slice_s, rounds=number, blocks=blocks, fixed_rate_rps=fixed_rate_rps)
 
 
-def with_takers(cells: Sequence[Cell], implementations: Sequence[Implementation]) -> list[Cell]:
-    """Return the cells in which any implementation takes part. Raises BadInput for one that takes part in none."""
+def with_takers(
+    cells: Sequence[Cell], implementations: Sequence[Implementation], option: str = "--workloads"
+) -> list[Cell]:
+    """Return the cells in which any implementation takes part. Raises BadInput for one that takes part in none.
+
+    ``option`` is what the command calls its workloads.
+    """
     wanted = dict.fromkeys(cell.workload for cell in cells)
     for one in implementations:
         if wanted.keys().isdisjoint(one.workloads):
             raise BadInput(
-                f"{one.name}: takes no part in {' and '.join(wanted)}; leave it out, or give --workloads "
-                f"{','.join(one.workloads)}"
+                f"{one.name}: takes no part in {' and '.join(wanted)}; leave it out, or give {option} "
+                f"{(',' if option == '--workloads' else ' or ').join(one.workloads)}"
             )
         if not any(cell.is_for(one) for cell in cells):
             raise BadInput(f"{one.name}: takes no part in proxy with idle connections; leave it out, or give --idle 0")
@@ -164,8 +170,9 @@ def make(
         also = ", and half as much at a fixed rate" if at_fixed_rates else ""
         also += ", and as much without idle connections" if any(cell.idle for cell in cells) else ""
         raise BadInput(
-            f"--budget {budget_s:g}s: {len(cells)} cells x {most} implementations x "
-            f"{FEWEST_ROUNDS} rounds of {slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure"
+            f"--budget {budget_s:g}s: {figures.plural(len(cells), 'cell')} x "
+            f"{figures.plural(most, 'implementation')} x {FEWEST_ROUNDS} rounds of "
+            f"{slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure"
         )
     if client != "builtin" and any(cell.rate_rps is not None for cell in cells):
         raise BadInput(f"--client {client}: it has no open loop; leave --rate out, or take --client builtin")

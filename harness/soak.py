@@ -65,7 +65,7 @@ def soak(request: Request, output: Console, progress: Console) -> Outcome:
     An interrupt ends it with what was measured. Raises BadInput, and KeyboardInterrupt before anything was measured.
     """
     [cell] = plan.expand([request.workload], [request.workers], [request.concurrency])
-    plan.with_takers([cell], request.implementations)
+    plan.with_takers([cell], request.implementations, "--workload")
     [backend] = find(plan.REFERENCE)
     outcome: Outcome = "stood"
     with (

@@ -109,7 +109,7 @@ def test_what_has_no_open_loop_gets_no_rate(client: str) -> None:
 
 
 def test_a_budget_that_holds_too_few_rounds_is_refused_with_the_least() -> None:
-    said = r"--budget 1s: 1 cells x 2 implementations x 6 rounds of 0.5s, .*, take 9s; give that much, or less"
+    said = r"--budget 1s: 1 cell x 2 implementations x 6 rounds of 0.5s, .*, take 9s; give that much, or less"
     with pytest.raises(BadInput, match=said):
         make(slice_s=0.5, budget_s=1.0)
     assert make(slice_s=0.5, budget_s=9.0).rounds == plan.FEWEST_ROUNDS

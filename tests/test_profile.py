@@ -427,3 +427,12 @@ def test_an_interrupt_ends_with_what_was_recorded(tmp_path: Path) -> None:
 
 def has_slices(runs: Path) -> bool:
     return any(path.stat().st_size for path in runs.glob("*/slices.jsonl"))
+
+
+def test_a_peer_that_takes_no_part_is_told_with_the_option_of_this_command(tmp_path: Path) -> None:
+    path = fake_perf(tmp_path / "bin")
+    haproxy = tmp_path / "bin" / "haproxy"
+    haproxy.symlink_to(sys.executable)
+    ended = run("--impls", "haproxy", "--workload", "short", "--out", tmp_path / "runs", path=path)
+    assert ended.returncode == 2
+    assert ended.stderr == "harness: error: haproxy: takes no part in short; leave it out, or give --workload proxy\n"

@@ -64,6 +64,7 @@ def profile(request: Request, output: Console, progress: Console) -> Outcome:
     [cell] = plan.with_takers(
         plan.expand([request.workload], [request.workers], [request.concurrency], [request.rate_rps]),
         request.implementations,
+        "--workload",
     )
     placed = hosts.place(request.cpus, cell)
     with (

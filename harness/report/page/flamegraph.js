@@ -6,7 +6,7 @@
   const graph = document.getElementById("graph"), told = document.getElementById("told");
   const search = document.getElementById("search"), found = document.getElementById("found");
   const hint = told.textContent;
-  const parents = new Map();
+  const parents = new Map(), boxes = new Map();
   let shown = root, wanted = "";
 
   const [NAME, SAMPLES, KERNEL, CHILDREN] = [0, 1, 2, 3];
@@ -18,13 +18,20 @@
     }
   }
 
+  // The outermost first.
+  function callers(frame) {
+    const found = [];
+    for (let one = parents.get(frame); one; one = parents.get(one)) found.unshift(one);
+    return found;
+  }
+
   function share(samples, of) {
     return `${(100 * samples / of).toFixed(2)} %`;
   }
 
   function describe(frame) {
     const parts = [`${frame[NAME]}: ${frame[SAMPLES].toLocaleString("en")} samples`, `${share(frame[SAMPLES], root[SAMPLES])} of all`];
-    if (shown !== root) parts.push(`${share(frame[SAMPLES], shown[SAMPLES])} of ${shown[NAME]}`);
+    if (shown !== root && callers(frame).includes(shown)) parts.push(`${share(frame[SAMPLES], shown[SAMPLES])} of ${shown[NAME]}`);
     if (us !== null) parts.push(`${(frame[SAMPLES] * us).toFixed(2)} µs per request`);
     return parts.join(", ");
   }
@@ -49,9 +56,10 @@
     else box.style.padding = "0";
     box.title = describe(frame);
     box.setAttribute("aria-label", box.title);
-    box.addEventListener("click", () => { shown = frame; draw(); });
+    box.addEventListener("click", () => { shown = frame; draw(); boxes.get(frame).focus({ preventScroll: true }); });
     box.addEventListener("pointerenter", () => { told.textContent = box.title; });
     box.addEventListener("focus", () => { told.textContent = box.title; });
+    boxes.set(frame, box);
     graph.append(box);
   }
 
@@ -69,11 +77,11 @@
 
   function draw() {
     graph.replaceChildren();
-    const width = graph.clientWidth, callers = [];
-    for (let one = parents.get(shown); one; one = parents.get(one)) callers.unshift(one);
-    callers.forEach((one, row) => add(one, 0, width, row, true));
-    graph.style.height = `${place(shown, 0, width, callers.length) * ROW_PX}px`;
-    found.textContent = wanted === "" ? "" : `${share(matched(root), root[SAMPLES])} of the samples`;
+    boxes.clear();
+    const width = graph.clientWidth, above = callers(shown);
+    above.forEach((one, row) => add(one, 0, width, row, true));
+    graph.style.height = `${place(shown, 0, width, above.length) * ROW_PX}px`;
+    found.textContent = wanted === "" ? "" : `in ${share(matched(root), root[SAMPLES])} of all samples`;
     told.textContent = shown === root ? hint : describe(shown);
   }
 
