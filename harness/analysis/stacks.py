@@ -40,7 +40,8 @@ def as_text(sample: Sample, impl: str, pids: Collection[int]) -> str:
     """
     interrupting = profile_rules.interrupting(sample.stack)
     is_server = interrupting is None and sample.pid in pids
-    name = f"{impl if is_server else INTERRUPTS} on CPU {sample.cpu}"
+    # In brackets, as viewers take a number behind a space for the process.
+    name = f"{impl if is_server else INTERRUPTS} (CPU {sample.cpu})"
     thread = 2 * sample.cpu + (1 if is_server else 2)
     depth = len(sample.lines) if interrupting is None else len(interrupting)
     at_s, ns = divmod(sample.at_ns, _NS_PER_S)
