@@ -499,7 +499,7 @@ def cost(
 @_variants
 @click.option("--workload", type=click.Choice(WORKLOADS), default="short", show_default=True,
               help="As with compare.")  # fmt: skip
-@click.option("--workers", type=Counts(4096, several=False), default="1", show_default=True,
+@click.option("--workers", type=Counts(MAX_WORKERS, several=False), default="1", show_default=True,
               help="Worker processes of each server.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
               help="Connections at a time, at most.")  # fmt: skip
