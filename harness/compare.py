@@ -28,7 +28,7 @@ from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
 from harness.results import RunFolder, StoredRun
 from harness.run import Run
-from harness.schema import Cell, Client, Plan, PlannedImplementation, Slice, Summary
+from harness.schema import Cell, Client, Plan, Slice, Summary
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
 from harness.testbed import Choice, Testbed
@@ -211,17 +211,7 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
     names = [implementation.name for implementation in request.implementations]
     reference = plan.choose_reference(names, request.reference)
     return plan.make(
-        [
-            PlannedImplementation(
-                name=one.name,
-                argv=one.argv,
-                version=versions.ask(one),
-                workloads=one.workloads,
-                obligations=one.obligations,
-                preload=one.variant.preload,
-            )
-            for one in request.implementations
-        ],
+        [versions.planned(one) for one in request.implementations],
         cells,
         reference=reference,
         budget_s=request.budget_s,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from harness import processes
 from harness.errors import BadInput
 from harness.registry import Implementation
+from harness.schema import PlannedImplementation
 from harness.variants import PLAIN
 
 TIMEOUT_S = 20.0
@@ -40,6 +41,18 @@ def ask(implementation: Implementation) -> str:
     if implementation.variant != PLAIN and (ended.status or refusals):
         raise BadInput(_refused(implementation, ended, refusals))
     return next(iter(ended.output.strip().splitlines()), "")
+
+
+def planned(implementation: Implementation) -> PlannedImplementation:
+    """Describe one for a plan, before it has been checked. Raises BadInput as ``ask``."""
+    return PlannedImplementation(
+        name=implementation.name,
+        argv=implementation.argv,
+        version=ask(implementation),
+        workloads=implementation.workloads,
+        obligations=implementation.obligations,
+        preload=implementation.variant.preload,
+    )
 
 
 def _refused(implementation: Implementation, ended: processes.Finished, refusals: list[str]) -> str:

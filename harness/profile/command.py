@@ -26,7 +26,7 @@ from harness.report import plan as plan_report
 from harness.report import profile as report
 from harness.report.figures import show
 from harness.results import RunFolder
-from harness.schema import Plan, PlannedCell, PlannedImplementation, Workload
+from harness.schema import Plan, PlannedCell, Workload
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
 from harness.testbed import Choice, Testbed
@@ -108,17 +108,7 @@ def _plan(request: Request, cell: PlannedCell, testbed: Testbed) -> Plan:
     """Make the plan; nothing in it is conformant, as that was not checked."""
     names = [one.name for one in request.implementations]
     return plan.make(
-        [
-            PlannedImplementation(
-                name=one.name,
-                argv=one.argv,
-                version=versions.ask(one),
-                workloads=one.workloads,
-                obligations=one.obligations,
-                preload=one.variant.preload,
-            )
-            for one in request.implementations
-        ],
+        [versions.planned(one) for one in request.implementations],
         [cell],
         reference=plan.choose_reference(names, None),
         budget_s=request.budget_s,

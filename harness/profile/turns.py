@@ -9,6 +9,7 @@ from harness import block, plan, processes
 from harness.analysis.profile import Turn
 from harness.block import Block, Servers
 from harness.errors import BadInput
+from harness.group_run import FIXED_RATE_SHARE
 from harness.loadgen import Client, clients
 from harness.measure import Contestant, LoadSide, rate_rps
 from harness.measure import Turn as Load
@@ -18,8 +19,6 @@ from harness.schema import ENDED, Plan, PlannedCell, Schedule
 
 TRIAL_S = 0.2
 """Of two trials the first warms a server up, and the second tells what it can do."""
-FIXED_RATE_SHARE = 0.5
-"""Of what the slowest does, as in compare: well below saturation a request's CPU time is steadiest."""
 
 
 def find_rate(servers: Servers, cell: PlannedCell) -> int:
