@@ -31,7 +31,7 @@ def test_progress_tells_each_failure_once() -> None:
         for verdict in (KEPT, ALSO_BROKEN, BROKEN):
             progress.verdict("one", verdict)
     begun, *lines = output.getvalue().splitlines()
-    assert begun == "Checking 3 obligations of one, 1 obligation of two: about half a minute"
+    assert begun == "Checking 3 obligations of one, 1 obligation of two: about half a minute for each on two CPUs"
     assert lines[:2] == ["one  FAILED  RESET: expected a, got b", "one  FAILED  REPLY-BYTES: the same"]
     assert lines[2].startswith("Obligations checked: one 3 of 3 (2 broken), two 0 of 1")
     assert len(lines) == 3

@@ -40,7 +40,7 @@ class ConformanceProgress:
             self._status = self._console.status(self._text())
             self._status.start()
         else:
-            text = f"Checking {self._asked()}: about half a minute"
+            text = f"Checking {self._asked()}: about half a minute for each on two CPUs"
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         return self
 
@@ -51,7 +51,7 @@ class ConformanceProgress:
             self._status.stop()
         if error is None:
             elapsed_s = time.monotonic() - self._started_s
-            self._console.print(f"{self._text()}; {elapsed_s:.0f} s", highlight=False)
+            self._console.print(f"{self._text()}; {elapsed_s:.0f} s", highlight=False, soft_wrap=True)
 
     def verdict(self, implementation: str, verdict: Verdict) -> None:
         """Take a verdict as it comes in."""
