@@ -4,17 +4,16 @@ Over loopback the CPU of a client receives what that sends, as the kernel puts i
 """
 
 import itertools
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness import processes
 from harness.conformance import sock_diag
 from harness.conformance.case import Section
 from harness.conformance.connection import Connection
 from harness.conformance.listen_mode import TWO, two_addresses
+from harness.conformance.loopback import two_cpus
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation, RequirementMissing
+from harness.conformance.violation import ContractViolation
 from harness.conformance.worker import SETTLE_S, cpus_of, expect_workers
 from harness.resources import socket_inodes
 from harness.servers import REQUEST
@@ -25,13 +24,12 @@ _TITLE = "percpu gives a connection to a worker on the CPU that received its SYN
 _CLIENTS = 8
 _MOST_CLIENTS = 64
 """So many leave out none of two workers on one CPU, of which each connection goes to one by chance."""
-_RECEIVE_QUEUES = Path("/sys/class/net/lo/queues")
 
 
 @SECTION.case("LISTEN-PERCPU", _TITLE, server="none")
 def percpu(subject: Subject) -> None:
     """Connect to each of two addresses from each of two CPUs that have three workers, so the first CPU has two."""
-    cpus = _two_cpus()
+    cpus = two_cpus()
     flags = ["-w", "3", "--oversubscribe", "-k", "--listen", "percpu"]
     server = subject.start(flags, two_addresses(subject), cpus=cpus)
     pids = expect_workers(subject, server, 3)
@@ -44,7 +42,7 @@ def percpu(subject: Subject) -> None:
 @SECTION.case("LISTEN-PERCPU", _TITLE, server="none", name="no worker there")
 def from_elsewhere(subject: Subject) -> None:
     """Connect from a CPU that no worker runs on: somebody serves."""
-    with_workers, without = _two_cpus()
+    with_workers, without = two_cpus()
     server = subject.start([*TWO, "--listen", "percpu"], cpus=[with_workers])
     expect_workers(subject, server, 2)
     for _ in range(_CLIENTS):
@@ -63,16 +61,6 @@ def _expect_accepted_there(subject: Subject, address: str, cpu: int, pids: Seque
             f"connections from CPU {cpu} to {address} accepted by each worker there ({len(wanted)}), and by no other",
             f"{len(accepting)} that accept, on CPU {' '.join(map(str, sorted(map(_cpu_of, accepting))))}",
         )
-
-
-def _two_cpus() -> tuple[int, int]:
-    first, *others = sorted(os.sched_getaffinity(0))
-    if not others:
-        raise RequirementMissing("it takes two CPUs, and this process may use one")
-    for path in _RECEIVE_QUEUES.glob("rx-*/rps_cpus"):
-        if path.read_text().strip("0,\n"):
-            raise RequirementMissing(f"{path} has other CPUs receive what one sends over loopback")
-    return first, others[0]
 
 
 def _cpu_of(pid: int) -> int:

@@ -1,23 +1,21 @@
 """The share of connections whose packets arrive on the worker's own CPU."""
 
-import os
 import re
-from pathlib import Path
 
 from harness import processes
 from harness.conformance.backend import Backend, reply_with_length
 from harness.conformance.case import Section
 from harness.conformance.counted import COUNTED_WITHIN_S
+from harness.conformance.loopback import two_cpus
 from harness.conformance.setting import LOOPBACK
 from harness.conformance.subject import Subject
-from harness.conformance.violation import ContractViolation, RequirementMissing, TooLate
+from harness.conformance.violation import ContractViolation, TooLate
 from harness.servers import Server
 
 SECTION = Section()
 
 _KINDS = ("local_accepts", "local_backends")
 _TITLE = "the -v lines tell of how many connections the packets arrive on the worker's own CPU"
-_STEERING = Path("/sys/class/net/lo/queues/rx-0/rps_cpus")
 _ASKED = 5
 _CONNECTIONS = 100 * _ASKED
 """From one CPU, one after the other: so many that the contract has as many of them asked as are to be."""
@@ -31,7 +29,7 @@ def locality(subject: Subject) -> None:
 
     On loopback packets arrive where they left.
     """
-    worker_cpu, other_cpu = _two_cpus()
+    worker_cpu, other_cpu = two_cpus()
     for cpu, least, most in ((worker_cpu, _NEARLY_ALL, 1.0), (other_cpu, 0.0, _NEARLY_NONE)):
         backend = subject.backend([LOOPBACK])
         server = subject.start(["-w", "1", "-c", str(worker_cpu), "-v", "-x", backend.address])
@@ -42,7 +40,7 @@ def locality(subject: Subject) -> None:
 @SECTION.case("STAT-LOCALITY", _TITLE, server="none", name="of several")
 def of_several(subject: Subject) -> None:
     """Let each of two workers have connections whose packets come from its CPU, as is so with ``percpu``."""
-    cpus = _two_cpus()
+    cpus = two_cpus()
     backend = subject.backend([LOOPBACK])
     flags = ["-w", str(len(cpus)), "--listen", "percpu", "-v", "-x", backend.address]
     server = subject.start(flags, cpus=cpus)
@@ -51,15 +49,6 @@ def of_several(subject: Subject) -> None:
         _expect_share(
             server, worker, _NEARLY_ALL, 1.0, f"as worker {worker} is on CPU {cpu}, where its packets come from"
         )
-
-
-def _two_cpus() -> tuple[int, int]:
-    first, *others = sorted(os.sched_getaffinity(0))
-    if not others:
-        raise RequirementMissing("it takes two CPUs, and this process may use one")
-    if _STEERING.exists() and re.search("[1-9a-f]", _STEERING.read_text()):
-        raise RequirementMissing(f"{_STEERING} has packets arrive on other CPUs than they left")
-    return first, others[0]
 
 
 def _relay(subject: Subject, server: Server, backend: Backend, cpu: int) -> None:
