@@ -7,6 +7,7 @@ from io import StringIO
 from unittest import mock
 
 from harness import cli
+from harness.cli.ending import EXIT_BAD_INPUT
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,7 @@ class Said:
     @property
     def is_one_line_of_error(self) -> bool:
         """Whether it was refused in one line."""
-        return (
-            self.status == cli.EXIT_BAD_INPUT and self.err.startswith("harness: error: ") and self.err.count("\n") == 1
-        )
+        return self.status == EXIT_BAD_INPUT and self.err.startswith("harness: error: ") and self.err.count("\n") == 1
 
 
 def run(*arguments: object) -> Said:

@@ -1,0 +1,121 @@
+"""The command compare."""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from harness import compare as comparison
+from harness import plan
+from harness.cli.consoles import OUTPUT, PROGRESS
+from harness.cli.ending import status_of
+from harness.cli.shared_options import (
+    MAX_CONCURRENCY,
+    MAX_RATE_RPS,
+    MAX_WORKERS,
+    find_all,
+    implementations,
+    placement,
+    refuse_others,
+    rfs,
+    stored_run,
+    variants,
+)
+from harness.errors import BadInput
+from harness.loadgen.witnesses import MIN_TURN_S
+from harness.options import Counts, Duration, Names, Percentage
+from harness.schema import WORKLOADS, Client, Workload
+from harness.testbed import Choice
+from harness.testbed.placement import Cpus
+from harness.variants import Axes
+
+MAX_IDLE = 60_000
+"""Each needs a local port of its own, too."""
+SLICE_S = 0.05
+
+
+@click.command()
+@implementations
+@variants
+@click.option(
+    "--reference", metavar="NAME", help="What ratios are taken to.  [default: epoll_raw, or its first variant]"
+)
+@click.option(
+    "--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,
+    help="short: a connection per request; keepalive; proxy: short through a relay to a backend.",
+)  # fmt: skip
+@click.option("--workers", type=Counts(MAX_WORKERS), default="1", show_default=True,
+              help="Worker processes of each server.")  # fmt: skip
+@click.option(
+    "--concurrency", type=Counts(MAX_CONCURRENCY), default="100", show_default=True, help="Connections at a time."
+)
+@click.option("--rate", "rates", type=Counts(MAX_RATE_RPS), metavar="NUMBERS",
+              help="Open loop: offer so many requests/s; latency is from when each was due.")  # fmt: skip
+@click.option("--idle", type=Counts(MAX_IDLE, smallest=0), default="0", show_default=True, metavar="NUMBERS",
+              help="Connections to each server that stay open beside those and carry nothing.")  # fmt: skip
+@placement
+@rfs
+@click.option("--client", type=click.Choice(get_args(Client)), default="builtin", show_default=True,
+              help="What makes the load; ab and wrk take turns of a second at least.")  # fmt: skip
+@click.option("--budget", type=Duration(0.1, 86400), help="Load time in all.  [default: 60s; ab, wrk: 3m]")
+@click.option("--precision", type=Percentage(0.1, 50), metavar="PERCENT",
+              help="End a cell when every ratio is known to this, as in 2%; the budget is then the most.")  # fmt: skip
+@click.option("--slice", "slice_s", type=Duration(0.01, 60),
+              help="A server's turn in a round; made longer where a slow server needs it.  "
+              "[default: 50ms; ab, wrk: 1s]")  # fmt: skip
+@stored_run
+@click.pass_context
+def compare(
+    context: click.Context,
+    impls: str,
+    externals: Sequence[str],
+    axes: Axes,
+    reference: str | None,
+    workloads: Sequence[Workload],
+    workers: Sequence[int],
+    concurrency: Sequence[int],
+    rates: Sequence[int] | None,
+    idle: Sequence[int],
+    testbed: Choice,
+    cpus: Cpus,
+    rfs: bool,  # noqa: FBT001  click passes options by name
+    client: Client,
+    budget: float | None,
+    precision: float | None,
+    blocks: Sequence[int],
+    slice_s: float | None,
+    seed: int | None,
+    out: Path,
+    json_file: Path | None,
+    run: Path | None,
+) -> int:
+    """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is.
+
+    Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
+    input; 130 after Ctrl-C, SIGTERM or SIGHUP, with a report of what was measured.
+    """
+    if run is not None:
+        refuse_others(context, "run", "json_file")
+        return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+    default_slice_s, default_budget_s = (SLICE_S, 60.0) if client == "builtin" else (MIN_TURN_S, 180.0)
+    if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
+        raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s, 2s or more")
+    request = comparison.Request(
+        implementations=find_all(impls, externals, axes=axes),
+        reference=reference,
+        cells=plan.expand(workloads, workers, concurrency, rates or (None,), idle),
+        budget_s=budget or default_budget_s,
+        slice_s=slice_s or default_slice_s,
+        seed=secrets.randbits(32) if seed is None else seed,
+        out=out,
+        json_file=json_file,
+        testbed=testbed,
+        cpus=cpus,
+        rfs=rfs,
+        client=client,
+        blocks=blocks[0],
+        precision=precision,
+    )
+    return status_of(comparison.compare(request, OUTPUT, PROGRESS))

@@ -1,0 +1,92 @@
+"""The command scale."""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness import compare as comparison
+from harness import hosts, plan
+from harness.cli.consoles import OUTPUT, PROGRESS
+from harness.cli.ending import status_of
+from harness.cli.shared_options import (
+    MAX_CONCURRENCY,
+    MAX_WORKERS,
+    external,
+    find_all,
+    placement,
+    refuse_others,
+    rfs,
+    stored_run,
+    variants,
+)
+from harness.options import Duration, Names, Ranges
+from harness.schema import WORKLOADS, Workload
+from harness.testbed import Choice
+from harness.testbed.placement import Cpus
+from harness.variants import Axes
+
+
+@click.command()
+@click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES", help="As with compare.")
+@external
+@variants
+@click.option("--reference", metavar="NAME", help="As with compare.  [default: epoll_raw, or its first variant]")
+@click.option("--workloads", type=Names(WORKLOADS), default="short", show_default=True, help="As with compare.")
+@click.option("--workers", type=Ranges(MAX_WORKERS), metavar="NUMBERS",
+              help="As in 1..4 or 1,2,4..8.  [default: 1, 2, 4, 8, ... while as many cores are left]")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
+              help="Connections at a time for each worker.")  # fmt: skip
+@placement
+@rfs
+@click.option("--budget", type=Duration(0.1, 86400), default="60s", show_default=True, help="Load time in all.")
+@click.option("--slice", "slice_s", type=Duration(0.01, 60), default="50ms", show_default=True,
+              help="A server's turn in a round; made longer where a slow server needs it.")  # fmt: skip
+@stored_run
+@click.pass_context
+def scale(
+    context: click.Context,
+    impls: str,
+    externals: Sequence[str],
+    axes: Axes,
+    reference: str | None,
+    workloads: Sequence[Workload],
+    workers: Sequence[int] | None,
+    concurrency: int,
+    testbed: Choice,
+    cpus: Cpus,
+    rfs: bool,  # noqa: FBT001  click passes options by name
+    budget: float,
+    slice_s: float,
+    blocks: Sequence[int],
+    seed: int | None,
+    out: Path,
+    json_file: Path | None,
+    run: Path | None,
+) -> int:
+    """Tell how throughput and CPU per request grow with workers, and fit the law of scaling.
+
+    All numbers of workers, and all variants (--listen shared,reuseport,percpu), are measured in the same rounds, with
+    the same client. docs/scaling.md has more. Exit status: as with compare.
+    """
+    if run is not None:
+        refuse_others(context, "run", "json_file")
+        return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+    numbers = workers or hosts.usual_workers(cpus, workloads)
+    request = comparison.Request(
+        implementations=find_all(impls, externals, axes=axes),
+        reference=reference,
+        cells=plan.points(workloads, numbers, concurrency, MAX_CONCURRENCY),
+        budget_s=budget,
+        slice_s=slice_s,
+        seed=secrets.randbits(32) if seed is None else seed,
+        out=out,
+        json_file=json_file,
+        testbed=testbed,
+        cpus=cpus,
+        rfs=rfs,
+        blocks=blocks[0],
+        interleaved=True,
+    )
+    return status_of(comparison.compare(request, OUTPUT, PROGRESS))

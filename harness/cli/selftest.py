@@ -1,0 +1,42 @@
+"""The command selftest."""
+
+import secrets
+from collections.abc import Sequence
+from typing import get_args
+
+import click
+
+from harness import selftest
+from harness.cli.consoles import OUTPUT, PROGRESS
+from harness.cli.ending import EXIT_FAILED
+from harness.cli.shared_options import placement
+from harness.options import Counts, Names, Number
+from harness.testbed import Choice
+from harness.testbed.placement import Cpus
+
+PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
+
+
+@click.command("selftest")
+@click.option("--parts", type=Names(PARTS), default=",".join(PARTS), show_default=True,
+              help="same: one server twice; difference: planted ones; limits: planted ones.")  # fmt: skip
+@click.option("--runs", type=Counts(1000, several=False), default="40", show_default=True,
+              help="How many runs of the same server twice.")  # fmt: skip
+@placement
+@click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier self test.  [default: random]")
+def selftest_command(
+    parts: Sequence[selftest.Part],
+    runs: Sequence[int],
+    testbed: Choice,
+    cpus: Cpus,
+    seed: int | None,
+) -> int:
+    """Try the harness on servers and loads whose truth is known; status 1 when it misses one.
+
+    The same server twice must tie as often as a 95 % interval claims, servers that are slower by a known share must be
+    found, and planted limits must be named. Takes some five minutes.
+    """
+    request = selftest.Request(
+        parts=parts, runs=runs[0], testbed=testbed, cpus=cpus, seed=secrets.randbits(32) if seed is None else seed
+    )
+    return 0 if selftest.selftest(request, OUTPUT, PROGRESS) else EXIT_FAILED

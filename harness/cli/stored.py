@@ -1,0 +1,56 @@
+"""Commands on stored runs: report, explain, diff."""
+
+from pathlib import Path
+
+import click
+
+from harness import compare as comparison
+from harness import stored
+from harness.cli.consoles import OUTPUT
+from harness.cli.ending import EXIT_FAILED
+from harness.options import FileName, Percentage
+from harness.profile import command as profiles
+
+
+@click.command()
+@click.argument("run", type=FileName())
+def report(run: Path) -> int:
+    """Print a stored run again, on any machine, without running anything."""
+    if not profiles.show_stored(run, OUTPUT):
+        comparison.show(run, OUTPUT)
+    return 0
+
+
+@click.command()
+@click.argument("run", type=FileName())
+@click.argument("cell")
+@click.option("--impl", metavar="NAME", help="Only this implementation.")
+def explain(run: Path, cell: str, impl: str | None) -> int:
+    """Print the evidence behind the verdicts of one cell in full.
+
+    RUN is the folder of a stored run. CELL is as in short/w1/c100; its beginning, such as short, is enough where no
+    other cell has the same.
+    """
+    stored.explain(run, cell, impl, OUTPUT)
+    return 0
+
+
+@click.command()
+@click.argument("old", type=FileName())
+@click.argument("new", type=FileName())
+@click.option("--reference", metavar="NAME",
+              help="What ratios are taken to, in both.  [default: OLD's, where it was measured in both]")  # fmt: skip
+@click.option("--fail-if-slower", type=Percentage(0.1, 1000), metavar="PERCENT",
+              help="End with status 1 when a change for the worse is shown (its interval excludes 1) and its size is "
+              "over PERCENT, as in 5%.")  # fmt: skip
+@click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the changes to this file.")
+def diff(old: Path, new: Path, reference: str | None, fail_if_slower: float | None, json_file: Path | None) -> int:
+    """Say what changed from one stored run to another, and how sure that is.
+
+    Compared are ratios to a reference that both runs have, as absolute speeds of different days are not comparable.
+    Requests/s count where the server was the limit in both runs, for the reference as well; elsewhere CPU per request
+    does. Exit status: 0; 1 when --fail-if-slower finds something: requests/s less than 100 % - PERCENT of what they
+    were, or CPU per request more than 100 % + PERCENT, whichever counts; 2 for bad input.
+    """
+    kept = stored.diff(old, new, OUTPUT, reference=reference, fail_if_slower=fail_if_slower, json_file=json_file)
+    return 0 if kept else EXIT_FAILED
