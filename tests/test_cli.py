@@ -11,6 +11,8 @@ from typing import NoReturn
 import pytest
 
 from harness import __main__
+from harness.analysis import stats
+from harness.cli import crosscheck
 from harness.registry import ROOT
 from harness.testbed import netns
 
@@ -165,8 +167,22 @@ def test_version(harness: Command) -> None:
     assert "0.1.0" in output
 
 
-def test_the_command_is_there_at_once() -> None:
-    """What computes figures takes a second to import, and is imported by what computes them."""
-    look = "import sys, harness.cli; print([name for name in ('scipy', 'pyroute2') if name in sys.modules])"
-    looked = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert looked.stdout == "[]\n"
+HEAVY = {"altair", "jinja2", "numpy", "prometheus_client", "pyarrow", "pyroute2", "scipy", "vl_convert"}
+"""What computes, draws and exports takes up to seconds to import: who does that imports it."""
+
+
+def test_help_and_completion_are_there_at_once() -> None:
+    load_all = "import sys, harness.cli as h; [h.cli.get_command(None, name) for name in h.cli.list_commands(None)]"
+    looked = subprocess.run(
+        [sys.executable, "-c", f"{load_all}; print(*sys.modules)"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(looked.stdout.split())
+
+
+def test_a_command_that_is_not_there_is_named_with_those_that_are_meant(harness: Command) -> None:
+    assert harness("comprae") == (2, "", "harness: error: 'comprae': no such command; did you mean compare?\n")
+    assert "'nosuch': no such command; choose from compare, " in harness("nosuch")[2]
+
+
+def test_the_fewest_turns_of_a_crosscheck_are_those_that_give_an_interval() -> None:
+    assert crosscheck.FEWEST_TURNS == stats.FEWEST_ROUNDS

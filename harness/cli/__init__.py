@@ -2,22 +2,50 @@
 
 import click
 
-from harness.cli.compare import compare
-from harness.cli.conform import conform
-from harness.cli.cost import cost
-from harness.cli.crosscheck import crosscheck
 from harness.cli.ending import EXIT_BAD_INPUT
-from harness.cli.profile import profile_command
-from harness.cli.scale import scale
-from harness.cli.selftest import selftest_command
-from harness.cli.soak import soak_command
-from harness.cli.stored import diff, explain, report
-from harness.cli.torture import torture_command
+from harness.cli.lazy_group import LazyGroup, Listed, Section
 from harness.errors import BadInput
-from harness.report import figures
 
 _LONGEST_ERROR = 4000
 """Characters; one may list what there is to choose from."""
+HELP_WIDTH = 100
+"""Characters a line at most, on a terminal that has more."""
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH}
+
+SECTIONS = (
+    Section(
+        "Measure",
+        (
+            Listed("compare", "Load servers side by side: which is faster, how sure is that?"),
+            Listed("scale", "What do more workers on more CPUs gain?"),
+            Listed("profile", "Where does the core go? Recorded with perf.", "profile:profile_command"),
+            Listed("cost", "Count what one request takes: system calls, segments, wake-ups."),
+        ),
+    ),
+    Section(
+        "Check a server",
+        (
+            Listed("conform", "Check each obligation of CONTRACT.md on running servers."),
+            Listed("torture", "Inject faults under load, and account for every request.", "torture:torture_command"),
+            Listed("soak", "Does a server grow over very many connections?", "soak:soak_command"),
+        ),
+    ),
+    Section(
+        "Judge stored runs, on any machine",
+        (
+            Listed("report", "Print a stored run again.", "stored:report"),
+            Listed("explain", "Print the evidence behind the verdicts of one cell.", "stored:explain"),
+            Listed("diff", "Say what changed from one run to another.", "stored:diff"),
+        ),
+    ),
+    Section(
+        "Can the figures be trusted",
+        (
+            Listed("selftest", "Try the harness on what is known.", "selftest:selftest_command"),
+            Listed("crosscheck", "Compare the built-in load generator with ab and wrk."),
+        ),
+    ),
+)
 
 
 def run() -> int:
@@ -28,6 +56,8 @@ def run() -> int:
     try:
         return int(cli.main(prog_name="harness", standalone_mode=False) or 0)
     except (BadInput, click.ClickException) as error:
+        from harness.report import figures
+
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"harness: error: {figures.printable(' '.join(text.split()), _LONGEST_ERROR)}", err=True)
         return EXIT_BAD_INPUT
@@ -35,7 +65,7 @@ def run() -> int:
         raise KeyboardInterrupt from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.group(cls=LazyGroup, sections=SECTIONS, context_settings=_CONTEXT, invoke_without_command=True)
 @click.version_option(package_name="percore")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -45,20 +75,3 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for _command in (
-    compare,
-    scale,
-    profile_command,
-    cost,
-    conform,
-    torture_command,
-    soak_command,
-    selftest_command,
-    crosscheck,
-    report,
-    explain,
-    diff,
-):
-    cli.add_command(_command)

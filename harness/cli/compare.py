@@ -7,8 +7,6 @@ from typing import get_args
 
 import click
 
-from harness import compare as comparison
-from harness import plan
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import status_of
 from harness.cli.shared_options import (
@@ -24,7 +22,6 @@ from harness.cli.shared_options import (
     variants,
 )
 from harness.errors import BadInput
-from harness.loadgen.witnesses import MIN_TURN_S
 from harness.options import Counts, Duration, Names, Percentage
 from harness.schema import WORKLOADS, Client, Workload
 from harness.testbed import Choice
@@ -96,6 +93,10 @@ def compare(
     Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
     input; 130 after Ctrl-C, SIGTERM or SIGHUP, with a report of what was measured.
     """
+    from harness import compare as comparison
+    from harness import plan
+    from harness.loadgen.witnesses import MIN_TURN_S
+
     if run is not None:
         refuse_others(context, "run", "json_file")
         return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))

@@ -8,7 +8,6 @@ import click
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.shared_options import find_all, implementations, placement, variants
-from harness.cost import command as costs
 from harness.options import FileName, Names
 from harness.schema import WORKLOADS, Workload
 from harness.testbed import Choice
@@ -38,6 +37,8 @@ def cost(
     Takes half a minute. Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when strace is not
     installed.
     """
+    from harness.cost import command as costs
+
     request = costs.Request(
         implementations=find_all(impls, externals, axes=axes),
         workloads=workloads,

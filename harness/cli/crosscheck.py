@@ -2,34 +2,34 @@
 
 import secrets
 from collections.abc import Sequence
+from typing import get_args
 
 import click
 
-from harness import crosscheck as cross
 from harness import plan
-from harness.analysis.stats import FEWEST_ROUNDS
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.shared_options import MAX_CONCURRENCY, external, find_all, placement
-from harness.loadgen.witnesses import WITNESSES
 from harness.options import Names, Number
 from harness.schema import WORKLOADS, Client, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 
-MAX_TURNS = 1000
+FEWEST_TURNS, MAX_TURNS = 2, 1000
+"""The first is ``stats.FEWEST_ROUNDS``, which takes numpy to import."""
+OTHER_CLIENTS = tuple(client for client in get_args(Client) if client != "builtin")
 
 
 @click.command()
 @click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES",
               help="Servers to load: folders of impls/, with commas between them.")  # fmt: skip
 @external
-@click.option("--clients", type=Names(tuple(WITNESSES)), help="Other load generators.  [default: those installed]")
+@click.option("--clients", type=Names(OTHER_CLIENTS), help="Other load generators.  [default: those installed]")
 @click.option("--workloads", type=Names(WORKLOADS), default="short,keepalive", show_default=True,
               help="As with compare.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=100, show_default=True,
               help="Connections at a time.")  # fmt: skip
-@click.option("--turns", type=click.IntRange(FEWEST_ROUNDS, MAX_TURNS), default=10, show_default=True,
+@click.option("--turns", type=click.IntRange(FEWEST_TURNS, MAX_TURNS), default=10, show_default=True,
               help="Turns of each client, of a second.")  # fmt: skip
 @placement
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier one.  [default: random]")
@@ -48,6 +48,8 @@ def crosscheck(
 
     Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when neither is installed.
     """
+    from harness import crosscheck as cross
+
     request = cross.Request(
         implementations=find_all(impls, externals),
         workloads=workloads,

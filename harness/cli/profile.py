@@ -19,7 +19,6 @@ from harness.cli.shared_options import (
     variants,
 )
 from harness.options import Counts, Duration, FileName, Number
-from harness.profile import command as profiles
 from harness.schema import WORKLOADS, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
@@ -73,6 +72,8 @@ def profile_command(
     did; 2 for bad input, as when perf is not installed or may not record; 130 after Ctrl-C or SIGTERM, with the tables
     of what was recorded.
     """
+    from harness.profile import command as profiles
+
     request = profiles.Request(
         implementations=find_all(impls, externals, axes=axes),
         workload=workload,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness import compare as comparison
-from harness import hosts, plan
+from harness import plan
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import status_of
 from harness.cli.shared_options import (
@@ -70,6 +69,9 @@ def scale(
     All numbers of workers, and all variants (--listen shared,reuseport,percpu), are measured in the same rounds, with
     the same client. docs/scaling.md has more. Exit status: as with compare.
     """
+    from harness import compare as comparison
+    from harness import hosts
+
     if run is not None:
         refuse_others(context, "run", "json_file")
         return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))

@@ -2,11 +2,10 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from harness import selftest
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.shared_options import placement
@@ -14,7 +13,10 @@ from harness.options import Counts, Names, Number
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 
-PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
+if TYPE_CHECKING:
+    from harness.selftest import Part
+
+PARTS: "tuple[Part, ...]" = ("same", "difference", "limits")
 
 
 @click.command("selftest")
@@ -25,7 +27,7 @@ PARTS: tuple[selftest.Part, ...] = get_args(selftest.Part)
 @placement
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier self test.  [default: random]")
 def selftest_command(
-    parts: Sequence[selftest.Part],
+    parts: Sequence["Part"],
     runs: Sequence[int],
     testbed: Choice,
     cpus: Cpus,
@@ -36,6 +38,8 @@ def selftest_command(
     The same server twice must tie as often as a 95 % interval claims, servers that are slower by a known share must be
     found, and planted limits must be named. Takes some five minutes.
     """
+    from harness import selftest
+
     request = selftest.Request(
         parts=parts, runs=runs[0], testbed=testbed, cpus=cpus, seed=secrets.randbits(32) if seed is None else seed
     )

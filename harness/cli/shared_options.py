@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 from click.core import ParameterSource
 
-from harness import plan, versions
+from harness import plan
 from harness.errors import BadInput
 from harness.options import Counts, CpuList, FileName, Names, Number, Preload
 from harness.peers import PEERS
@@ -118,6 +118,8 @@ def find_all(
     names: str, externals: Sequence[str], option: str = "--impls", axes: Axes | None = None
 ) -> list[Implementation]:
     """Find what the user named (``registry.find``), and see that each variant can be started. Raises BadInput."""
+    from harness import versions
+
     found = find(names, externals, option, axes)
     versions.check(found)
     return found

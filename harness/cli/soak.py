@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import click
 
-from harness import soak as soaks
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
@@ -47,6 +46,8 @@ def soak_command(
     failed, gave no reply in three slices in a row, or was broken off; 2 for bad input; 130 after Ctrl-C or SIGTERM,
     with what was measured.
     """
+    from harness import soak as soaks
+
     request = soaks.Request(
         implementations=find_all(impls, externals),
         workload=workload,

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from harness import compare as comparison
-from harness import stored
 from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED
 from harness.options import FileName, Percentage
-from harness.profile import command as profiles
 
 
 @click.command()
 @click.argument("run", type=FileName())
 def report(run: Path) -> int:
     """Print a stored run again, on any machine, without running anything."""
+    from harness import compare as comparison
+    from harness.profile import command as profiles
+
     if not profiles.show_stored(run, OUTPUT):
         comparison.show(run, OUTPUT)
     return 0
@@ -31,6 +31,8 @@ def explain(run: Path, cell: str, impl: str | None) -> int:
     RUN is the folder of a stored run. CELL is as in short/w1/c100; its beginning, such as short, is enough where no
     other cell has the same.
     """
+    from harness import stored
+
     stored.explain(run, cell, impl, OUTPUT)
     return 0
 
@@ -52,5 +54,7 @@ def diff(old: Path, new: Path, reference: str | None, fail_if_slower: float | No
     does. Exit status: 0; 1 when --fail-if-slower finds something: requests/s less than 100 % - PERCENT of what they
     were, or CPU per request more than 100 % + PERCENT, whichever counts; 2 for bad input.
     """
+    from harness import stored
+
     kept = stored.diff(old, new, OUTPUT, reference=reference, fail_if_slower=fail_if_slower, json_file=json_file)
     return 0 if kept else EXIT_FAILED

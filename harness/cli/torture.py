@@ -11,10 +11,6 @@ from harness.cli.ending import EXIT_FAILED
 from harness.cli.shared_options import external, find_all
 from harness.errors import BadInput
 from harness.options import Counts, Duration, Number
-from harness.report import torture as torture_report
-from harness.report.figures import show
-from harness.servers import ServerFailed
-from harness.torture import command as tortures
 
 
 @click.command("torture")
@@ -42,6 +38,11 @@ def torture_command(
     and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
     with the account so far.
     """
+    from harness.report import torture as torture_report
+    from harness.report.figures import show
+    from harness.servers import ServerFailed
+    from harness.torture import command as tortures
+
     found = find_all(name or "none", externals, "--impl") if name or externals else []
     if len(found) != 1:
         raise BadInput("torture: one program at a time; give --impl NAME or --external NAME='COMMAND'")
