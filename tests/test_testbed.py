@@ -22,7 +22,7 @@ from harness.schema import PlannedCell
 from harness.servers import Server, ServerFailed
 from harness.testbed import Testbed as Hosts  # pytest takes what is called Test… for a test
 from harness.testbed import open_testbed
-from harness.testbed.steering import mask
+from harness.testbed.cpus import mask, parse_mask
 from tests import namespaces
 
 ENDS_WITHIN_S = 5.0
@@ -309,5 +309,6 @@ def test_where_namespaces_cannot_be_made_it_is_loopback_or_an_error_that_says_wh
         ([95], "80000000,00000000,00000000"),
     ],
 )
-def test_a_mask_is_written_in_groups_of_32_bits(cpus: list[int], text: str) -> None:
+def test_a_mask_is_written_and_read_in_groups_of_32_bits(cpus: list[int], text: str) -> None:
     assert mask(cpus) == text
+    assert list(parse_mask(f"{text}\n")) == cpus

@@ -6,6 +6,7 @@ from pathlib import Path
 
 MOST = 8192
 """The most CPUs that a Linux kernel can be built for (NR_CPUS), so that a typing error is no long list."""
+_WORD_BITS = 32
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -25,6 +26,31 @@ def parse(text: str) -> tuple[int, ...]:
 def write(cpus: Iterable[int]) -> str:
     """Write a set of CPUs as ``parse`` reads it."""
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in _runs(sorted(set(cpus))))
+
+
+def mask(cpus: Iterable[int]) -> str:
+    """Write a set of CPUs as the kernel reads it: hexadecimal groups of 32 bits, the highest first.
+
+    >>> mask([0, 33])
+    '2,00000001'
+    """
+    bits = sum(1 << cpu for cpu in set(cpus))
+    words: list[int] = []
+    while bits or not words:
+        words.append(bits % (1 << _WORD_BITS))
+        bits >>= _WORD_BITS
+    first, *rest = reversed(words)
+    return ",".join([f"{first:x}", *(f"{word:08x}" for word in rest)])
+
+
+def parse_mask(text: str) -> tuple[int, ...]:
+    """Read a set of CPUs that ``mask`` or the kernel wrote. Raises ValueError.
+
+    >>> parse_mask("2,00000001")
+    (0, 33)
+    """
+    bits = int("".join(word.zfill(_WORD_BITS // 4) for word in text.strip().split(",")), 16)
+    return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
 
 
 def siblings() -> Mapping[int, frozenset[int]]:

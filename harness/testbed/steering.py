@@ -11,7 +11,7 @@ its own (``sk_txhash``, include/net/sock.h). They keep it on their way through t
 from collections.abc import Iterable
 from pathlib import Path
 
-_WORD_BITS = 32
+from harness.testbed import cpus as cpu_sets
 
 
 def steer(device: str, cpus: Iterable[int]) -> None:
@@ -19,7 +19,7 @@ def steer(device: str, cpus: Iterable[int]) -> None:
 
     The device is one that /sys shows in this process's mount namespace.
     """
-    _path(device).write_text(mask(cpus))
+    _path(device).write_text(cpu_sets.mask(cpus))
 
 
 def steer_flows(device: str, entries: int) -> None:
@@ -30,21 +30,6 @@ def steer_flows(device: str, entries: int) -> None:
 def check(device: str) -> None:
     """Find out whether this process may steer, without changing anything. Raises OSError when not."""
     _path(device).write_text(_path(device).read_text())
-
-
-def mask(cpus: Iterable[int]) -> str:
-    """Write a set of CPUs as the kernel reads it: hexadecimal groups of 32 bits, the highest first.
-
-    >>> mask([0, 33])
-    '2,00000001'
-    """
-    bits = sum(1 << cpu for cpu in set(cpus))
-    words: list[int] = []
-    while bits or not words:
-        words.append(bits % (1 << _WORD_BITS))
-        bits >>= _WORD_BITS
-    first, *rest = reversed(words)
-    return ",".join([f"{first:x}", *(f"{word:08x}" for word in rest)])
 
 
 def _path(device: str, name: str = "rps_cpus") -> Path:

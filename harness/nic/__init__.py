@@ -1,0 +1,1 @@
+"""Network devices as the kernel tells of them: queues, interrupts, and who is to work on what."""
