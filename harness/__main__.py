@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from harness.streams import outlive_readers
+from harness.streams import lost_output, outlive_readers
 
+EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 """As a shell reports a program that SIGINT has ended."""
 
 
 def main() -> NoReturn:
-    """Run the command line; an interrupt is told in one line."""
+    """Run the command line; an interrupt, and output that is not whole, are told in one line."""
     for number in _signals():
         signal.signal(number, _interrupt)
     outlive_readers()
@@ -29,7 +30,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("harness: interrupted\n")
         status = EXIT_INTERRUPTED
-    sys.exit(status)
+    sys.exit(_status_if_written(status))
+
+
+def _status_if_written(status: int) -> int:
+    """Say where standard output could not be written; returns the exit status."""
+    lost = lost_output()
+    if lost is None:
+        return status
+    sys.stderr.write(f"harness: error: standard output: cannot be written: {lost.strerror}\n")
+    return status or EXIT_FAILED
 
 
 @contextmanager

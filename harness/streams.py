@@ -1,6 +1,7 @@
-"""Standard output and error that nobody may be reading any more: a closed terminal or pipe ends no run.
+"""Standard output and error that cannot be written: a closed terminal or pipe, or a full disk, ends no run.
 
-What cannot be shown is left out. A run's folder has it, and ``harness report`` shows it again.
+What cannot be shown is left out. A run's folder has it, and ``harness report`` shows it again. Where somebody would
+have read it, that is told in the end.
 """
 
 import errno
@@ -16,14 +17,17 @@ _NOBODY_READS = {errno.EPIPE, errno.EIO}
 
 
 class _Raw(io.FileIO):
-    """A descriptor whose reader may go."""
+    """A descriptor whose reader may go, or whose disk may be full."""
+
+    failure: OSError | None = None
+    """The first that lost something which somebody would have read."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _NOBODY_READS:
-                raise
+            if error.errno not in _NOBODY_READS and self.failure is None:
+                self.failure = error
             return memoryview(data).nbytes
 
 
@@ -34,6 +38,14 @@ def outlive_readers() -> None:
         sys.stdout = _unfailing(sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = _unfailing(sys.stderr)
+
+
+def lost_output() -> OSError | None:
+    """Return what kept standard output from being written whole; None where it was, or where nobody reads it."""
+    if not isinstance(sys.stdout, io.TextIOWrapper) or not isinstance(sys.stdout.buffer, io.BufferedWriter):
+        return None
+    sys.stdout.flush()
+    return sys.stdout.buffer.raw.failure if isinstance(sys.stdout.buffer.raw, _Raw) else None
 
 
 def _unfailing(stream: io.TextIOWrapper) -> io.TextIOWrapper:

@@ -2,6 +2,7 @@
 
 import click
 
+from harness.cli import start
 from harness.cli.ending import EXIT_BAD_INPUT
 from harness.cli.lazy_group import LazyGroup, Listed, Section
 from harness.errors import BadInput
@@ -16,9 +17,9 @@ SECTIONS = (
     Section(
         "Measure",
         (
-            Listed("compare", "Load servers side by side: which is faster, how sure is that?"),
-            Listed("scale", "What do more workers on more CPUs gain?"),
-            Listed("profile", "Where does the core go? Recorded with perf.", "profile:profile_command"),
+            Listed("compare", "Say which server is faster, by how much, and how sure that is."),
+            Listed("scale", "Measure what more workers on more CPUs gain."),
+            Listed("profile", "Record with perf where the core goes.", "profile:profile_command"),
             Listed("cost", "Count what one request takes: system calls, segments, wake-ups."),
         ),
     ),
@@ -27,7 +28,7 @@ SECTIONS = (
         (
             Listed("conform", "Check each obligation of CONTRACT.md on running servers."),
             Listed("torture", "Inject faults under load, and account for every request.", "torture:torture_command"),
-            Listed("soak", "Does a server grow over very many connections?", "soak:soak_command"),
+            Listed("soak", "Tell whether a server grows over very many connections.", "soak:soak_command"),
         ),
     ),
     Section(
@@ -71,7 +72,7 @@ def run() -> int:
 def cli(context: click.Context) -> None:
     """Check, load and compare TCP servers that do exactly the same job in different ways.
 
-    Begin with 'harness compare', which needs no option.
+    'harness' alone says where to start, 'harness COMMAND --help' has options and examples.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        click.echo("\n".join(start.lines()))

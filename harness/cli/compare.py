@@ -8,7 +8,8 @@ from typing import get_args
 import click
 
 from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import status_of
+from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
     MAX_RATE_RPS,
@@ -33,7 +34,51 @@ MAX_IDLE = 60_000
 SLICE_S = 0.05
 
 
-@click.command()
+_MANUAL = Manual(
+    examples=(
+        Example("Every server at every job, in four minutes", "harness compare"),
+        Example(
+            "What you want to know alone, in half a minute of load",
+            "harness compare --impls epoll_raw,uvloop --workloads keepalive --budget 30s",
+        ),
+        Example(
+            "Several numbers of connections, each a table of its own",
+            "harness compare --workloads keepalive --concurrency 100,1000 --budget 2m",
+        ),
+        Example(
+            "Ways to share a port among workers, and a short connection in fewer packets",
+            "harness compare --workers 2 --listen shared,reuseport,percpu --lean",
+        ),
+        Example(
+            "Until every ratio is known to 2 %, for five minutes at most",
+            "harness compare --workloads short --precision 2% --budget 5m",
+        ),
+        Example(
+            "Open loop: requests come at scheduled times, whatever the server does",
+            "harness compare --workloads short --rate 2000,5000",
+        ),
+        Example(
+            "A program of your own beside the reference",
+            "harness compare --impls epoll_raw --external mine='./my-server --fast'",
+        ),
+        Example("Go on after Ctrl-C or a crash", "harness compare --resume results/RUN"),
+    ),
+    statuses={
+        EXIT_FAILED: "an implementation broke the contract or failed under load, or the run broke off; what was "
+        "measured is kept and reported",
+        EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; what was measured is kept and "
+        "reported, and --resume goes on with it",
+    },
+    files={
+        "results/TIME-SEED/": "everything measured, and what it was measured on; results/README.md says what each "
+        "file holds",
+        "CONTRACT.md": "what is asked of each server before it gets figures",
+    },
+    see_also=("harness report", "harness explain", "harness diff"),
+)
+
+
+@click.command(cls=Documented, manual=_MANUAL)
 @implementations
 @variants
 @click.option(
@@ -88,10 +133,12 @@ def compare(
     json_file: Path | None,
     run: Path | None,
 ) -> int:
-    """Check conformance, load the servers in interleaved slices, and say which is faster and how sure that is.
+    """Say which server is faster, by how much, and how sure that is.
 
-    Exit status: 0; 1 when an implementation broke the contract or failed under load, or the run broke off; 2 for bad
-    input; 130 after Ctrl-C, SIGTERM or SIGHUP, with a report of what was measured.
+    First each is checked for the contract; who breaks it gets no figures. The load then moves between the servers every
+    50 ms, in random order, and ratios are taken within each round: what makes the machine faster or slower for a while
+    meets all alike. Printed are a table for each cell (workload, workers, connections), what was the limit, and the
+    result in a sentence.
     """
     from harness import compare as comparison
     from harness import plan

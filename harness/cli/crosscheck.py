@@ -8,7 +8,8 @@ import click
 
 from harness import plan
 from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import EXIT_FAILED
+from harness.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import MAX_CONCURRENCY, external, find_all, placement
 from harness.options import Names, Number
 from harness.schema import WORKLOADS, Client, Workload
@@ -20,7 +21,23 @@ FEWEST_TURNS, MAX_TURNS = 2, 1000
 OTHER_CLIENTS = tuple(client for client in get_args(Client) if client != "builtin")
 
 
-@click.command()
+_MANUAL = Manual(
+    examples=(
+        Example("All load generators that are installed", "harness crosscheck"),
+        Example(
+            "One of them, for longer",
+            "harness crosscheck --clients wrk --workloads keepalive --turns 50",
+        ),
+    ),
+    statuses={
+        EXIT_FAILED: "there are no figures for one of the load generators",
+        EXIT_BAD_INPUT: "bad input, or neither ab nor wrk is installed",
+    },
+    see_also=("harness selftest", "harness compare"),
+)
+
+
+@click.command(cls=Documented, manual=_MANUAL)
 @click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES",
               help="Servers to load: folders of impls/, with commas between them.")  # fmt: skip
 @external
@@ -44,9 +61,9 @@ def crosscheck(
     cpus: Cpus,
     seed: int | None,
 ) -> int:
-    """Compare the built-in load generator with ab and wrk, in turns on the same servers.
+    """Compare the built-in load generator with ab and wrk.
 
-    Exit status: 0; 1 when there are no figures for one; 2 for bad input, as when neither is installed.
+    They load the same servers in turns of a second, and the ratio of their rates is told with its interval.
     """
     from harness import crosscheck as cross
 

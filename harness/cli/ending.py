@@ -1,17 +1,27 @@
-"""How commands end, for a shell: the exit statuses."""
+"""How commands end, for a shell: the exit statuses, the same for all."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-from harness.__main__ import EXIT_INTERRUPTED
+from harness.__main__ import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from harness.compare import Result
 
-EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+__all__ = ["EXIT_BAD_INPUT", "EXIT_DONE", "EXIT_FAILED", "EXIT_INTERRUPTED", "STATUSES", "status_of"]
+
+EXIT_DONE, EXIT_BAD_INPUT = 0, 2
+STATUSES: Final[Mapping[int, str]] = {
+    EXIT_DONE: "done",
+    EXIT_FAILED: "done, but something failed, or was found that should not be; or not all could be done",
+    EXIT_BAD_INPUT: "bad input, or what is needed is not there: one line on standard error says what would be right",
+    EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; nothing is left running",
+}
+"""What each means everywhere; a command's manual says what its own 1 and 130 mean beyond that."""
 
 
 def status_of(result: "Result") -> int:
     """Tell the exit status of a comparison."""
     if result.outcome == "interrupted":
         return EXIT_INTERRUPTED
-    return 0 if result.outcome == "complete" and result.all_judged else EXIT_FAILED
+    return EXIT_DONE if result.outcome == "complete" and result.all_judged else EXIT_FAILED

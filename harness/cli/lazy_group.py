@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from harness.cli.ending import STATUSES
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -72,6 +74,12 @@ class LazyGroup(click.Group):
         for section in self.sections:
             with formatter.section(section.title):
                 formatter.write_dl([(one.name.ljust(widest), one.summary) for one in section.commands])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what is the same for all of them."""
+        with formatter.section("Exit status, the same for all"):
+            formatter.write_dl([(str(status), meaning) for status, meaning in STATUSES.items()])
+        super().format_epilog(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Return commands that begin like this, and options."""

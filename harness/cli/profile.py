@@ -8,7 +8,8 @@ import click
 
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import EXIT_FAILED
+from harness.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
     MAX_RATE_RPS,
@@ -24,8 +25,31 @@ from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.variants import Axes
 
+_MANUAL = Manual(
+    examples=(
+        Example("What the CPU does for a short connection, in each server", "harness profile"),
+        Example(
+            "Two servers on kept connections, both at 5,000 requests/s",
+            "harness profile --impls epoll_raw,trio --workload keepalive --rate 5000 --budget 2m",
+        ),
+        Example("Ways to share a port", "harness profile --impls epoll_raw --workers 2 --listen shared,percpu"),
+        Example("Print its tables again", "harness report results/RUN"),
+    ),
+    statuses={
+        EXIT_FAILED: "a server failed under load, or perf did",
+        EXIT_BAD_INPUT: "bad input, or perf is not installed, or may not record here",
+        EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal, with the tables of what was recorded",
+    },
+    files={
+        "results/TIME-SEED/flamegraph-NAME.html": "a flame graph with search and zoom",
+        "results/TIME-SEED/NAME.perf.txt": "the samples, for speedscope and the Firefox profiler",
+        "results/TIME-SEED/NAME.folded": "folded stacks",
+    },
+    see_also=("harness cost", "harness report"),
+)
 
-@click.command("profile")
+
+@click.command("profile", cls=Documented, manual=_MANUAL)
 @implementations
 @variants
 @click.option("--workload", type=click.Choice(WORKLOADS), default="short", show_default=True,
@@ -65,12 +89,10 @@ def profile_command(
     out: Path,
     keep_perf_data: bool,  # noqa: FBT001  click passes options by name
 ) -> int:
-    """Record with perf where the servers' CPUs go while each serves the same rate, in turns.
+    """Record with perf where the core goes.
 
-    Prints CPU time per request by what was done, and by system call; leaves flame graphs, folded stacks and text for
-    speedscope and the Firefox profiler in the run's folder. Exit status: 0; 1 when a server failed under load, or perf
-    did; 2 for bad input, as when perf is not installed or may not record; 130 after Ctrl-C or SIGTERM, with the tables
-    of what was recorded.
+    Each server serves the same rate, in turns. Printed is CPU time per request by what was done, and by system call;
+    flame graphs and samples are left in the run's folder. Takes root or CAP_PERFMON.
     """
     from harness.profile import command as profiles
 

@@ -8,7 +8,8 @@ import click
 
 from harness import plan
 from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import status_of
+from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
     MAX_WORKERS,
@@ -26,8 +27,31 @@ from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.variants import Axes
 
+_MANUAL = Manual(
+    examples=(
+        Example("One server, 1 worker, 2, 4, ... while as many cores are left for the client", "harness scale"),
+        Example(
+            "Three ways to share a port among workers, in the same rounds",
+            "harness scale --impls epoll_raw --listen shared,reuseport,percpu --budget 10m",
+        ),
+        Example(
+            "A proxy, with packets steered to the CPU of who reads them (root)",
+            "harness scale --workers 1,2,4,8..24 --workloads proxy --rfs",
+        ),
+        Example("Go on after Ctrl-C or a crash", "harness scale --resume results/RUN"),
+    ),
+    statuses={
+        EXIT_FAILED: "an implementation broke the contract or failed under load, or the run broke off; what was "
+        "measured is kept and reported",
+        EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; what was measured is kept and "
+        "reported, and --resume goes on with it",
+    },
+    files={"results/TIME-SEED/": "everything measured, as with compare"},
+    see_also=("harness compare", "harness report", "docs/scaling.md"),
+)
 
-@click.command()
+
+@click.command(cls=Documented, manual=_MANUAL)
 @click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES", help="As with compare.")
 @external
 @variants
@@ -64,10 +88,11 @@ def scale(
     json_file: Path | None,
     run: Path | None,
 ) -> int:
-    """Tell how throughput and CPU per request grow with workers, and fit the law of scaling.
+    """Measure what more workers on more CPUs gain.
 
-    All numbers of workers, and all variants (--listen shared,reuseport,percpu), are measured in the same rounds, with
-    the same client. docs/scaling.md has more. Exit status: as with compare.
+    Throughput and CPU per request against the number of workers, speed-up, efficiency, and the Universal Scalability
+    Law fitted to it. All numbers of workers, and all variants (--listen shared,reuseport,percpu), are measured in the
+    same rounds, with the same client.
     """
     from harness import compare as comparison
     from harness import hosts

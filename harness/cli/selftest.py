@@ -8,6 +8,7 @@ import click
 
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import placement
 from harness.options import Counts, Names, Number
 from harness.testbed import Choice
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
 PARTS: "tuple[Part, ...]" = ("same", "difference", "limits")
 
 
-@click.command("selftest")
+_MANUAL = Manual(
+    examples=(
+        Example("All of it", "harness selftest"),
+        Example("Only whether limits are named, in two minutes", "harness selftest --parts limits"),
+        Example("The same server twice, often", "harness selftest --parts same --runs 200"),
+    ),
+    statuses={EXIT_FAILED: "the harness missed something that was planted, or claimed what is not so"},
+    see_also=("harness crosscheck",),
+)
+
+
+@click.command("selftest", cls=Documented, manual=_MANUAL)
 @click.option("--parts", type=Names(PARTS), default=",".join(PARTS), show_default=True,
               help="same: one server twice; difference: planted ones; limits: planted ones.")  # fmt: skip
 @click.option("--runs", type=Counts(1000, several=False), default="40", show_default=True,
@@ -33,7 +45,7 @@ def selftest_command(
     cpus: Cpus,
     seed: int | None,
 ) -> int:
-    """Try the harness on servers and loads whose truth is known; status 1 when it misses one.
+    """Try the harness on what is known.
 
     The same server twice must tie as often as a 95 % interval claims, servers that are slower by a known share must be
     found, and planted limits must be named. Takes some five minutes.

@@ -7,6 +7,7 @@ import click
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import MAX_CONCURRENCY, MAX_WORKERS, find_all, implementations, placement
 from harness.options import Counts, Duration
 from harness.schema import WORKLOADS, Workload
@@ -16,7 +17,22 @@ from harness.testbed.placement import Cpus
 MAX_SOAK = 10**9
 
 
-@click.command("soak")
+_MANUAL = Manual(
+    examples=(
+        Example("A million connections to each", "harness soak"),
+        Example("A program of your own", "harness soak --impls none --external mine='./my-server --fast'"),
+        Example("As a proxy", "harness soak --impls trio --workload proxy --connections 200000"),
+    ),
+    statuses={
+        EXIT_FAILED: "a worker has more memory or descriptors after the first tenth of the connections, beyond noise; "
+        "or one failed, gave no reply in three slices in a row, or was not done within --budget",
+        EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal, with what was measured",
+    },
+    see_also=("harness torture", "harness conform"),
+)
+
+
+@click.command("soak", cls=Documented, manual=_MANUAL)
 @implementations
 @click.option("--connections", type=Counts(MAX_SOAK, several=False), default="1000000", show_default=True,
               help="How many for each implementation.")  # fmt: skip
@@ -40,11 +56,10 @@ def soak_command(
     testbed: Choice,
     cpus: Cpus,
 ) -> int:
-    """Make very many short connections to each implementation, and tell whether its memory or descriptors grow.
+    """Tell whether a server grows over very many connections.
 
-    Exit status: 0; 1 when a worker has more of either after the first tenth of the connections, beyond noise, or one
-    failed, gave no reply in three slices in a row, or was broken off; 2 for bad input; 130 after Ctrl-C or SIGTERM,
-    with what was measured.
+    Memory and descriptors of each worker are printed for each tenth of the connections, and whether they grow or it is
+    noise.
     """
     from harness import soak as soaks
 

@@ -6,13 +6,45 @@ import click
 
 from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.options import FileName, Percentage
 
+_REPORT = Manual(
+    examples=(
+        Example("The tables of a run", "harness report results/RUN"),
+        Example("To read it at leisure", "harness report results/RUN | less"),
+    ),
+    files={"results/README.md": "what each file of a run holds"},
+    see_also=("harness explain", "harness diff"),
+)
+_EXPLAIN = Manual(
+    examples=(
+        Example("All servers in one cell", "harness explain results/RUN short"),
+        Example("One server alone", "harness explain results/RUN keepalive --impl trio"),
+    ),
+    see_also=("harness report",),
+)
+_DIFF = Manual(
+    examples=(
+        Example("What an upgrade changed", "harness diff results/OLD results/NEW"),
+        Example("In CI: fail when something got slower", "harness diff results/OLD results/NEW --fail-if-slower 5%"),
+        Example("For a program to read", "harness diff results/OLD results/NEW --json changes.json"),
+    ),
+    statuses={
+        EXIT_FAILED: "--fail-if-slower found something: requests/s less than 100 % - PERCENT of what they were, or CPU "
+        "per request more than 100 % + PERCENT, whichever counts"
+    },
+    see_also=("harness report",),
+)
 
-@click.command()
+
+@click.command(cls=Documented, manual=_REPORT)
 @click.argument("run", type=FileName())
 def report(run: Path) -> int:
-    """Print a stored run again, on any machine, without running anything."""
+    """Print a stored run again.
+
+    It is judged anew from what was measured; nothing runs, so any machine will do. RUN is the run's folder.
+    """
     from harness import compare as comparison
     from harness.profile import command as profiles
 
@@ -21,12 +53,12 @@ def report(run: Path) -> int:
     return 0
 
 
-@click.command()
+@click.command(cls=Documented, manual=_EXPLAIN)
 @click.argument("run", type=FileName())
 @click.argument("cell")
 @click.option("--impl", metavar="NAME", help="Only this implementation.")
 def explain(run: Path, cell: str, impl: str | None) -> int:
-    """Print the evidence behind the verdicts of one cell in full.
+    """Print the evidence behind the verdicts of one cell.
 
     RUN is the folder of a stored run. CELL is as in short/w1/c100; its beginning, such as short, is enough where no
     other cell has the same.
@@ -37,7 +69,7 @@ def explain(run: Path, cell: str, impl: str | None) -> int:
     return 0
 
 
-@click.command()
+@click.command(cls=Documented, manual=_DIFF)
 @click.argument("old", type=FileName())
 @click.argument("new", type=FileName())
 @click.option("--reference", metavar="NAME",
@@ -47,12 +79,11 @@ def explain(run: Path, cell: str, impl: str | None) -> int:
               "over PERCENT, as in 5%.")  # fmt: skip
 @click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the changes to this file.")
 def diff(old: Path, new: Path, reference: str | None, fail_if_slower: float | None, json_file: Path | None) -> int:
-    """Say what changed from one stored run to another, and how sure that is.
+    """Say what changed from one run to another.
 
     Compared are ratios to a reference that both runs have, as absolute speeds of different days are not comparable.
     Requests/s count where the server was the limit in both runs, for the reference as well; elsewhere CPU per request
-    does. Exit status: 0; 1 when --fail-if-slower finds something: requests/s less than 100 % - PERCENT of what they
-    were, or CPU per request more than 100 % + PERCENT, whichever counts; 2 for bad input.
+    does. Each change has its interval.
     """
     from harness import stored
 

@@ -8,12 +8,33 @@ import click
 from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
+from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import external, find_all
 from harness.errors import BadInput
 from harness.options import Counts, Duration, Number
 
+_MANUAL = Manual(
+    examples=(
+        Example("One implementation for a minute", "harness torture --impl trio"),
+        Example(
+            "A program of your own, with the faults of an earlier time",
+            "harness torture --external mine='./my-server --fast' --for 10m --seed 7",
+        ),
+        Example("Until it loses a request", "harness torture --impl trio --for 1440m --until-lost"),
+    ),
+    statuses={
+        EXIT_FAILED: "a request is lost and no fault explains it, a descriptor is leaked, or memory has grown",
+        EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal, with the account so far",
+    },
+    files={
+        "unexplained.jsonl": "in the folder that is named at the end: each request that no fault explains",
+        "faults.jsonl": "there, too: which fault was injected when",
+    },
+    see_also=("harness conform", "harness soak"),
+)
 
-@click.command("torture")
+
+@click.command("torture", cls=Documented, manual=_MANUAL)
 @click.option("--impl", "name", default="", metavar="NAME",
               help="A folder of impls/, or NAME+percpu+lean.  [default: none]")  # fmt: skip
 @external
@@ -30,13 +51,11 @@ def torture_command(
     until_lost: bool,  # noqa: FBT001  click passes options by name
     seed: int | None,
 ) -> int:
-    """Load one implementation while faults are injected at random, and account for every request.
+    """Inject faults under load, and account for every request.
 
     Four servers run at once: server mode and proxy, each with and without -k. Workers are killed and stopped,
     connections reset and half-closed anywhere, read and written slowly; backends die and return, break off, stall, or
-    answer early; logs vanish or are full. Each reply is compared byte by byte. Exit status: 0; 1 when a request is lost
-    and no fault explains it, a descriptor is leaked, or memory has grown; 2 for bad input; 130 after Ctrl-C or SIGTERM,
-    with the account so far.
+    answer early; logs vanish or are full. Each reply is compared byte by byte.
     """
     from harness.report import torture as torture_report
     from harness.report.figures import show

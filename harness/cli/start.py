@@ -1,0 +1,24 @@
+"""Where somebody starts who has typed ``harness`` and nothing else."""
+
+from collections.abc import Iterator
+
+from harness.cli.manual import Example
+
+START = (
+    Example("every server at every job, in four minutes; Ctrl-C keeps what was measured", "harness compare"),
+    Example("print that again; compare names the folder of each run", "harness report results/RUN"),
+    Example("the evidence behind what it says", "harness explain results/RUN short"),
+    Example(
+        "then choose: these servers, this job, this long",
+        "harness compare --impls epoll_raw,trio --workloads short --budget 30s",
+    ),
+)
+"""In the order in which a newcomer needs them."""
+
+
+def lines() -> Iterator[str]:
+    """Yield the text."""
+    yield "Which TCP server is faster, by how much, how sure is that, and what does a request cost?\n"
+    for number, example in enumerate(START, 1):
+        yield f"  {number}. {example.command}\n     {example.purpose}"
+    yield "\n'harness --help' lists all commands, 'harness COMMAND --help' has options and examples of each."

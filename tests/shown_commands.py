@@ -1,0 +1,45 @@
+"""Commands as help and documentation show them: found in the text, and parsed by the harness of today."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from harness.cli import cli
+
+PROGRAMS = {"harness", ".venv/bin/harness"}
+_BLOCK_LINE = re.compile(r"^(?: {4}|\$ )\s*(?:\$ )?((?:\.venv/bin/)?harness .*)$", re.MULTILINE)
+_INLINE = re.compile(r"`((?:\.venv/bin/)?harness [^`]+)`")
+_ENDS_A_COMMAND = {"|", ">", "&&", ";", "||"}
+
+
+def in_markdown(path: Path) -> Iterator[str]:
+    """Yield every harness command in a file's code: lines of blocks, and what stands between backquotes in a text."""
+    text = path.read_text()
+    yield from _BLOCK_LINE.findall(text)
+    for inline in _INLINE.findall(text):
+        yield " ".join(inline.split())
+
+
+def arguments(command: str) -> list[str]:
+    """Split a command as a shell would, up to a pipe or the like and without a comment; the program is left out."""
+    program, *words = shlex.split(command, comments=True)
+    assert program in PROGRAMS, command
+    return words[: next((index for index, word in enumerate(words) if word in _ENDS_A_COMMAND), len(words))]
+
+
+def parse(command: str) -> None:
+    """See that the options are there and take these values; raises what the command line would refuse with.
+
+    A name by itself (``harness diff``) stands for the command, and only has to be there.
+    """
+    name, *rest = arguments(command)
+    if name.isupper() or name.startswith("-"):
+        return
+    with click.Context(cli, info_name="harness") as context:
+        found = cli.resolve_command(context, [name])[1]
+        assert found is not None, command
+        if rest and rest != ["--help"]:
+            found.make_context(name, rest, parent=context)
