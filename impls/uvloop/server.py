@@ -28,11 +28,11 @@ from functools import partial
 import uvloop
 
 from impls import counters, queues
+from impls.clients import Client, Clients
 from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
+from impls.deadlines import Deadlines
+from impls.transports import descriptor, log_accepted, log_closed
 from impls.uvloop.batches import Batches
-from impls.uvloop.clients import Client, Clients
-from impls.uvloop.deadlines import Deadlines
-from impls.uvloop.debug import descriptor, log_accepted, log_closed
 from impls.uvloop.listening import listen
 from impls.uvloop.proxy import relay
 from impls.worker import Worker

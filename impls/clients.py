@@ -1,5 +1,8 @@
 """The clients' connections that are open: how many, which of them are idle, and whether all have gone after a stop.
 
+For libraries with a Protocol for each connection, behind asyncio's interface; ``connections.py`` is for those with a
+task for each.
+
 A time limit for each connection without a timer for each: a clock that ticks ``TICKS`` times in the limit, and in each
 connection the tick at which something last moved. That costs an assignment for what moves, and every tick a look at
 each connection. It counts ticks and not seconds so that a worker which was stopped or starved for a while, and has not

@@ -1,4 +1,4 @@
-"""Clients from which uvloop reads nothing at present, so that it does not tell of their reset.
+"""Clients from which a transport reads nothing at present, so that it does not tell of their reset.
 
 They have ended their stream, or the backend does not take what they sent.
 """

@@ -1,4 +1,4 @@
-"""Time limits without a timer for each connection."""
+"""Time limits without a timer for each connection, for libraries with asyncio's interface."""
 
 import asyncio
 from collections.abc import Callable

@@ -15,7 +15,7 @@ def descriptor(transport: asyncio.Transport) -> int:
 
 def log_accepted(log: Log, transport: asyncio.Transport) -> None:
     """Log that a client's connection was accepted; one that was reset by then has no address any more."""
-    log.accepted(descriptor(transport), transport.get_extra_info("peername", _GONE))
+    log.accepted(descriptor(transport), transport.get_extra_info("peername") or _GONE)
 
 
 def log_closed(log: Log, transport: asyncio.Transport, error: Exception | None) -> None:
