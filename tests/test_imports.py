@@ -45,7 +45,7 @@ def test_a_server_loads_only_the_standard_library_and_its_own(name: str) -> None
     assert "harness" not in loaded
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name in own_distributions(name)])
+@pytest.mark.parametrize("name", [name for name in NAMES if name in own_distributions(name) | sys.stdlib_module_names])
 def test_a_folder_named_like_a_library_does_not_hide_it(name: str) -> None:
     code = f"import impls.{name}.server as server, {name} as library; print(server.__file__); print(library.__file__)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
