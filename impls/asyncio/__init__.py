@@ -1,0 +1,1 @@
+"""Protocols on the standard library's asyncio, with its own event loop."""

@@ -1,0 +1,203 @@
+"""Server mode: a Protocol for each connection.
+
+Why this looks as it does
+-------------------------
+asyncio's loop and transports are Python: of a request's time they take most of what is not the kernel's. So what counts
+here is how many of the library's callbacks, handles and system calls a request takes.
+
+- A BufferedProtocol, because it alone says how much one read asks for: READ_SIZE as everywhere, where a Protocol's
+  reads ask for 256 KiB. One buffer does for all connections, as a message is answered before the next is read.
+- No task, future or timer for a connection, but for the future that the library makes itself.
+- ``write`` tells of no failure, it begins to close; so ``is_closing`` is asked.
+- What is asked of every connection and not of every message (is it idle? is there room?) is in ``impls/clients.py``.
+- What is rare gets a protocol of its own and takes the connection over (``set_protocol``), rather than a state
+  that each message would have to look at.
+"""
+
+import asyncio
+import selectors
+import time
+from functools import partial
+
+from impls import counters, queues
+from impls.asyncio.ending import end_stream, let_go
+from impls.asyncio.listening import listen
+from impls.asyncio.polls import CountedSelector
+from impls.asyncio.proxy import relay
+from impls.clients import Client, Clients
+from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
+from impls.deadlines import Deadlines
+from impls.transports import descriptor, log_accepted, log_closed
+from impls.worker import Worker
+
+LIBRARY = "asyncio of the standard library"
+
+
+def serve(worker: Worker) -> None:
+    """Serve until ordered to stop."""
+    selector = CountedSelector(worker.counters) if worker.options.verbose else selectors.EpollSelector()
+    with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
+        runner.run(relay(worker) if worker.options.backends else answer(worker))
+
+
+async def answer(worker: Worker) -> None:
+    """Answer each message with one reply, then close, or with keep-alive wait for the next."""
+    server = _Server(worker)
+    await listen(worker, server.clients, partial(_Connection, server), server.stop)
+
+
+class _Server:
+    """What all connections share."""
+
+    __slots__ = (
+        "buffer",
+        "clients",
+        "debug",
+        "had_kept",
+        "keepalive",
+        "lingering",
+        "log",
+        "reply",
+        "row",
+    )
+
+    def __init__(self, worker: Worker) -> None:
+        self.clients = Clients(worker)
+        self.row = worker.counters
+        self.log = worker.log
+        self.debug = worker.options.debug
+        self.keepalive = worker.options.keepalive
+        self.had_kept = False
+        """Connections were kept until now, so a client may well have sent its next request."""
+        self.reply = worker.options.reply
+        self.buffer = bytearray(READ_SIZE)
+        self.lingering = Deadlines[_Lingering](LINGER_S, _Lingering.expire)
+
+    def stop(self) -> None:
+        """Close each connection after the next reply."""
+        self.had_kept, self.keepalive = self.keepalive, False
+
+
+class _Connection(Client, asyncio.BufferedProtocol):
+    """One connection, but for its lingering end."""
+
+    __slots__ = ("_failing", "_server")
+
+    def __init__(self, server: _Server, fd: int) -> None:
+        super().__init__(server.clients, fd)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one for TCP
+        self.transport = transport
+        self._failing = counters.ERROR_READ
+        server = self._server
+        if server.debug:
+            log_accepted(server.log, transport)
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  the library's signature
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        server, transport = self._server, self.transport
+        self.moved = self.clients.tick
+        if server.debug:
+            server.log.read(descriptor(transport), server.buffer[:nbytes])
+        transport.write(server.reply)
+        if transport.is_closing():
+            self._failing = counters.ERROR_WRITE
+            return
+        server.row[counters.REQUESTS] += 1
+        if server.debug:
+            server.log.wrote(descriptor(transport), len(server.reply))
+        if server.keepalive:
+            return
+        buffer = server.buffer
+        is_whole = nbytes < READ_SIZE and buffer.startswith(GET) and buffer.endswith(BLANK_LINE, 0, nbytes)
+        if is_whole and not (server.had_kept and queues.unread(self.fd)):
+            transport.close()
+        else:
+            self._linger()
+
+    def pause_writing(self) -> None:
+        """Read nothing from a client that does not read its replies."""
+        self._failing = counters.ERROR_WRITE
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._failing = counters.ERROR_READ
+        self.transport.resume_reading()
+
+    def eof_received(self) -> None:
+        """Let the library send what is unsent, and close."""
+        if self._server.debug:
+            self._server.log.read(descriptor(self.transport), b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        server = self._server
+        self.clients.lost(self)
+        if exc is not None:
+            server.row[self._failing] += 1
+        if server.debug:
+            log_closed(server.log, self.transport, exc)
+        let_go(self.transport)
+
+    def stop(self) -> None:
+        """Close if this one has had a reply and has sent nothing since."""
+        if self.moved and not queues.unread(self.fd):
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """End the stream to a client that may still be sending, and read on until it ends its own.
+
+        A close with unread bytes would send a reset, which can destroy the reply on its way (RFC 9112, section 9.6).
+        """
+        self.transport.set_protocol(_Lingering(self._server, self))
+        self.clients.open.discard(self)
+        end_stream(self.transport)
+
+
+class _Lingering(Client, asyncio.BufferedProtocol):
+    """A connection that has got its reply, and whose client may still be sending."""
+
+    __slots__ = ("_server", "_until_s")
+
+    def __init__(self, server: _Server, before: _Connection) -> None:
+        super().__init__(server.clients, before.fd)
+        self._server = server
+        self._until_s = time.monotonic() + LINGER_MOST_S
+        self.moved = before.moved
+        self.transport = before.transport
+        server.lingering.start(self)
+
+    def stop(self) -> None:
+        """Let it go on: this is under way until it ends, which is soon."""
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  the library's signature
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.moved = self.clients.tick
+        self._server.lingering.start(self)
+        if self._server.debug:
+            self._server.log.read(descriptor(self.transport), self._server.buffer[:nbytes])
+        if time.monotonic() >= self._until_s:
+            self.transport.close()
+
+    def eof_received(self) -> None:
+        """Let the library close."""
+        if self._server.debug:
+            self._server.log.read(descriptor(self.transport), b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        server = self._server
+        self.clients.lost(self)
+        server.lingering.stop(self)
+        if exc is not None:
+            server.row[counters.ERROR_READ] += 1
+        if server.debug:
+            log_closed(server.log, self.transport, exc)
+        let_go(self.transport)
+
+    def expire(self) -> None:
+        """Close, although the client has not ended its stream."""
+        self.transport.close()
