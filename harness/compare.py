@@ -18,20 +18,22 @@ from harness.analysis.verdicts import WITHOUT_CLAIM
 from harness.conformance import check_all, count
 from harness.conformance.verdict import Verdict
 from harness.errors import BadInput
+from harness.forecast import forecast
 from harness.loadgen import GeneratorFailed
 from harness.loadgen.witnesses import WITNESSES
 from harness.registry import Implementation, find
 from harness.report import figures, terminal
+from harness.report import forecast as forecast_report
 from harness.report import plan as plan_report
 from harness.report import scaling as scaling_report
 from harness.report.conformance import ConformanceProgress
 from harness.report.progress import RunProgress
 from harness.results import RunFolder, StoredRun
 from harness.run import Run
-from harness.schema import Cell, Client, Plan, Slice, Summary
+from harness.schema import Cell, Client, Plan, PlanSource, Slice, Summary, TestbedName
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
-from harness.testbed import Choice, Testbed
+from harness.testbed import Choice, Testbed, foreseen
 from harness.testbed.placement import Cpus
 
 
@@ -55,6 +57,8 @@ class Request:
     precision: float | None = None
     interleaved: bool = False
     """Whether the cells of a workload are measured together, to tell how it scales."""
+    source: PlanSource | None = None
+    """The file that this was read from."""
 
 
 Outcome = Literal["complete", "interrupted", "broken off"]
@@ -83,13 +87,28 @@ def compare(request: Request, output: Console, progress: Console) -> Result:
     _check_client(request.client)
     open_files.allow(request.cells)
     with _opened(request.testbed, request.cells, progress, rfs=request.rfs) as testbed:
-        planned = _plan(request, testbed)
+        planned = _plan(request, testbed.name, testbed.notes)
         figures.show(output, plan_report.render(planned))
         with RunFolder.create(request.out, planned) as folder:
             folder.write_environment(environment.describe(testbed.server.sysctl))
             return _carry_out(
                 planned, request.implementations, testbed, folder, (), request.json_file, output, progress
             )
+
+
+def foretell(request: Request, output: Console) -> None:
+    """Print what ``compare`` would do, and how long it would take: it starts no server, and leaves nothing.
+
+    Raises BadInput when the request cannot be carried out, as far as that can be told without trying.
+    """
+    _check_writable(request.json_file)
+    _check_client(request.client)
+    planned = _plan(request, *foreseen(request.testbed, rfs=request.rfs))
+    obligations = {one.name: count(one) for one in request.implementations}
+    figures.show(output, plan_report.render(planned))
+    figures.show(
+        output, forecast_report.render(forecast(planned, obligations, all_obligations=count(find(plan.REFERENCE)[0])))
+    )
 
 
 def resume(path: Path, json_file: Path | None, output: Console, progress: Console) -> Result:
@@ -201,7 +220,7 @@ def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary
     return summary
 
 
-def _plan(request: Request, testbed: Testbed) -> Plan:
+def _plan(request: Request, testbed: TestbedName, testbed_notes: Sequence[str]) -> Plan:
     wanted = plan.with_takers(request.cells, request.implementations)
     cells = (
         hosts.place_together(request.cpus, wanted)
@@ -217,14 +236,15 @@ def _plan(request: Request, testbed: Testbed) -> Plan:
         budget_s=request.budget_s,
         slice_s=request.slice_s,
         seed=request.seed,
-        testbed=testbed.name,
-        testbed_notes=testbed.notes,
+        testbed=testbed,
+        testbed_notes=testbed_notes,
         rfs=request.rfs,
         client=request.client,
         blocks=request.blocks,
         precision=request.precision,
         interleaved=request.interleaved,
         extrapolate_to=sorted({published.CORES, len(hosts.allowed_cpus())}) if request.interleaved else (),
+        source=request.source,
     )
 
 

@@ -41,6 +41,16 @@ class Duration(click.ParamType[float]):
         return duration_s
 
 
+class Listing(click.ParamType[str]):
+    """Several names, with commas between them, that their user takes apart."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return the text as it is."""
+        return str(value)
+
+
 class Names(click.ParamType[tuple[str, ...]]):
     """Several of some names, with commas between them."""
 
@@ -66,12 +76,12 @@ class Counts(click.ParamType[tuple[int, ...]]):
     def __init__(self, largest: int, *, smallest: int = 1, several: bool = True) -> None:
         self._largest = largest
         self._smallest = smallest
-        self._several = several
+        self.several = several
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Read the text; a number given twice counts once."""
         counts = []
-        for part in str(value).split(",") if self._several else [str(value)]:
+        for part in str(value).split(",") if self.several else [str(value)]:
             text = part.strip()
             if not _is_number(text, self._smallest, self._largest):
                 self.fail(f"{text!r} is not a number from {self._smallest} to {self._largest}", param, ctx)
@@ -167,6 +177,11 @@ class FileName(click.ParamType[Path]):
         if not str(value):
             self.fail("an empty text names no file", param, ctx)
         return Path(value)
+
+
+def takes_several(kind: click.ParamType[Any]) -> bool:
+    """Tell whether a type's values are lists, with commas between what they hold."""
+    return isinstance(kind, Listing | Names | CpuList) or (isinstance(kind, Counts) and kind.several)
 
 
 def _is_number(text: str, smallest: int, largest: int) -> bool:

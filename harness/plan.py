@@ -14,6 +14,7 @@ from harness.schema import (
     Plan,
     PlannedCell,
     PlannedImplementation,
+    PlanSource,
     Schedule,
     TestbedName,
     Workload,
@@ -160,6 +161,7 @@ def make(
     command: Literal["compare", "profile"] = "compare",
     interleaved: bool = False,
     extrapolate_to: Sequence[int] = (),
+    source: PlanSource | None = None,
 ) -> Plan:
     """Put a plan together. Raises BadInput when the fewest rounds take longer than the budget."""
     at_fixed_rates = any(has_fixed_rates(cell, interleaved=interleaved) for cell in cells)
@@ -194,4 +196,5 @@ def make(
         conformance_checked=conformance_checked,
         interleaved=interleaved,
         extrapolate_to=tuple(extrapolate_to),
+        source=source,
     )

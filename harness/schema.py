@@ -165,6 +165,17 @@ class PlannedImplementation(msgspec.Struct, frozen=True, kw_only=True):
     """What it is started with in LD_PRELOAD, as ``--preload`` asks for."""
 
 
+class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The file that a run's options were read from (``--plan``)."""
+
+    file: str
+    """As it was named."""
+    sha256: str
+    """Of what it held, in hexadecimal digits."""
+    overridden: tuple[str, ...] = ()
+    """Its keys in whose place the command line had something else."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run sets out to measure, and everything that its figures depend on but the measurements."""
 
@@ -199,6 +210,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cells of one workload are up at once, and a round has a slice of each of them: for its scaling."""
     extrapolate_to: Annotated[tuple[Positive, ...], Meta(max_length=MOST_EXTRAPOLATIONS)] = ()
     """Numbers of workers for which the fitted law's throughput is told where none was measured with as many."""
+    source: PlanSource | None = None
+    """Where the options stand that it was made of; null: all were given on the command line."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that contradicts itself, with ValueError (ValidationError when it is read from a file)."""

@@ -14,9 +14,11 @@ from harness.cli.shared_options import (
     MAX_CONCURRENCY,
     MAX_RATE_RPS,
     MAX_WORKERS,
+    dry_run,
     find_all,
     implementations,
     placement,
+    plan_file,
     refuse_others,
     rfs,
     stored_run,
@@ -24,7 +26,7 @@ from harness.cli.shared_options import (
 )
 from harness.errors import BadInput
 from harness.options import Counts, Duration, Names, Percentage
-from harness.schema import WORKLOADS, Client, Workload
+from harness.schema import WORKLOADS, Client, PlanSource, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.variants import Axes
@@ -108,6 +110,8 @@ _MANUAL = Manual(
               help="A server's turn in a round; made longer where a slow server needs it.  "
               "[default: 50ms; ab, wrk: 1s]")  # fmt: skip
 @stored_run
+@plan_file
+@dry_run
 @click.pass_context
 def compare(
     context: click.Context,
@@ -132,6 +136,8 @@ def compare(
     out: Path,
     json_file: Path | None,
     run: Path | None,
+    source: PlanSource | None,
+    dry: bool,  # noqa: FBT001  click passes options by name
 ) -> int:
     """Say which server is faster, by how much, and how sure that is.
 
@@ -164,6 +170,10 @@ def compare(
         rfs=rfs,
         client=client,
         blocks=blocks[0],
+        source=source,
         precision=precision,
     )
+    if dry:
+        comparison.foretell(request, OUTPUT)
+        return 0
     return status_of(comparison.compare(request, OUTPUT, PROGRESS))

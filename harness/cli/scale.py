@@ -13,16 +13,18 @@ from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
     MAX_WORKERS,
+    dry_run,
     external,
     find_all,
     placement,
+    plan_file,
     refuse_others,
     rfs,
     stored_run,
     variants,
 )
-from harness.options import Duration, Names, Ranges
-from harness.schema import WORKLOADS, Workload
+from harness.options import Duration, Listing, Names, Ranges
+from harness.schema import WORKLOADS, PlanSource, Workload
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
 from harness.variants import Axes
@@ -52,7 +54,8 @@ _MANUAL = Manual(
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES", help="As with compare.")
+@click.option("--impls", type=Listing(), default=plan.REFERENCE, show_default=True, metavar="NAMES",
+              help="As with compare.")  # fmt: skip
 @external
 @variants
 @click.option("--reference", metavar="NAME", help="As with compare.  [default: epoll_raw, or its first variant]")
@@ -67,6 +70,8 @@ _MANUAL = Manual(
 @click.option("--slice", "slice_s", type=Duration(0.01, 60), default="50ms", show_default=True,
               help="A server's turn in a round; made longer where a slow server needs it.")  # fmt: skip
 @stored_run
+@plan_file
+@dry_run
 @click.pass_context
 def scale(
     context: click.Context,
@@ -87,6 +92,8 @@ def scale(
     out: Path,
     json_file: Path | None,
     run: Path | None,
+    source: PlanSource | None,
+    dry: bool,  # noqa: FBT001  click passes options by name
 ) -> int:
     """Measure what more workers on more CPUs gain.
 
@@ -114,6 +121,10 @@ def scale(
         cpus=cpus,
         rfs=rfs,
         blocks=blocks[0],
+        source=source,
         interleaved=True,
     )
+    if dry:
+        comparison.foretell(request, OUTPUT)
+        return 0
     return status_of(comparison.compare(request, OUTPUT, PROGRESS))

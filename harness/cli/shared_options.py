@@ -10,8 +10,9 @@ from click.core import ParameterSource
 
 from harness import plan
 from harness.errors import BadInput
-from harness.options import Counts, CpuList, FileName, Names, Number, Preload
+from harness.options import Counts, CpuList, FileName, Listing, Names, Number, Preload
 from harness.peers import PEERS
+from harness.plan_file import PlanFile
 from harness.registry import Implementation, find
 from harness.schema import Library
 from harness.testbed import Choice
@@ -33,7 +34,7 @@ external = click.option(
 def implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
     impls = click.option(
-        "--impls", default="all", show_default=True, metavar="NAMES",
+        "--impls", type=Listing(), default="all", show_default=True, metavar="NAMES",
         help="Folders of impls/, with commas between them, NAME+percpu+lean for one with --listen percpu --lean; "
         f"'all', or 'none'; also {' and '.join(PEERS)}, where installed.",
     )  # fmt: skip
@@ -112,6 +113,39 @@ def stored_run(function: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+dry_run = click.option(
+    "--dry-run", "dry", is_flag=True,
+    help="Print the cells, the CPUs, the processes and how long it would take, and start no server.",
+)  # fmt: skip
+
+
+def plan_file(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the option that reads the others from a file; where they have come from becomes one argument."""
+
+    @functools.wraps(function)
+    def with_source(*args: Any, plan: PlanFile | None, **others: Any) -> int:
+        context = click.get_current_context()
+        if plan is None:
+            return function(*args, source=None, **others)
+        with plan.blamed(context):
+            return function(*args, source=plan.source(context), **others)
+
+    return click.option(
+        "--plan", type=FileName(), is_eager=True, callback=_read_plan, metavar="FILE",
+        help="Read options from a TOML file, a line each, as in budget = '60s', workers = [1, 2] or lean = true; what "
+        "is given here as well counts instead. plans/ has some.",
+    )(with_source)  # fmt: skip
+
+
+def _read_plan(context: click.Context, _: click.Parameter, path: Path | None) -> PlanFile | None:
+    """Let a file's options stand for those that are not given; it is read before any of these."""
+    if path is None:
+        return None
+    found = PlanFile.read(path, context)
+    found.take_effect(context)
+    return found
 
 
 def find_all(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.report import figures
 from harness.report.figures import WIDTH
-from harness.schema import Library, Plan
+from harness.schema import Library, Plan, PlanSource
 
 _CPU_HEADERS = (
     "workload", "workers", "connections", "idle ones", "requests/s", "server on CPU", "client on CPU", "backend on CPU"
@@ -39,9 +39,17 @@ def render(plan: Plan) -> str:
         figures.wrap(figures.printable(_testbed(plan)), WIDTH, "  "),
         figures.wrap(_amount(plan), WIDTH, "  "),
     ]
+    if plan.source is not None:
+        parts.insert(1, figures.wrap(_source(plan.source), WIDTH, "  "))
     if plan.interleaved and plan.testbed == "loopback":
         parts.append(figures.wrap(_NOT_STEERED, WIDTH, "  "))
     return "\n\n".join(parts) + "\n"
+
+
+def _source(source: PlanSource) -> str:
+    instead = figures.listing([f"--{figures.printable(key)}" for key in source.overridden]) if source.overridden else ""
+    but = f", but for {instead}, as the command line says" if instead else ""
+    return f"From {figures.printable(source.file)} (SHA-256 {figures.printable(source.sha256[:_SHOWN_DIGITS])}…){but}."
 
 
 def _contestants(plan: Plan) -> list[str]:

@@ -5,11 +5,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from harness.errors import BadInput
+from harness.schema import TestbedName
 from harness.testbed import flow_steering, netns
 from harness.testbed.host import Host, Testbed
 from harness.testbed.loopback import Loopback
 
-__all__ = ["Choice", "Host", "Testbed", "open_testbed"]
+__all__ = ["Choice", "Host", "Testbed", "foreseen", "open_testbed"]
 
 Choice = Literal["auto", "loopback", "netns"]
 
@@ -21,9 +22,8 @@ def open_testbed(choice: Choice, *, with_backend: bool, rfs: bool = False) -> It
     ``rfs`` is netns with receive flow steering (``flow_steering.py``). Raises BadInput when what is asked for cannot be
     made.
     """
+    _check_rfs(choice, rfs=rfs)
     if choice == "loopback":
-        if rfs:
-            raise BadInput("--rfs: loopback receives where it was sent; give --testbed netns, or leave --rfs out")
         yield Loopback()
         return
     if rfs:
@@ -33,6 +33,21 @@ def open_testbed(choice: Choice, *, with_backend: bool, rfs: bool = False) -> It
         if rfs and isinstance(made, netns.Netns):
             flow_steering.switch_on(stack, made)
         yield made
+
+
+def foreseen(choice: Choice, *, rfs: bool = False) -> tuple[TestbedName, tuple[str, ...]]:
+    """Tell which testbed ``open_testbed`` would make, and notes on it, without trying. Raises BadInput as that does."""
+    _check_rfs(choice, rfs=rfs)
+    if choice == "loopback":
+        return "loopback", ()
+    if choice == "netns" or rfs:
+        return "netns", ("whether network namespaces can be made here was not tried",)
+    return "netns", ("auto takes netns where network namespaces can be made, else loopback, which was not tried",)
+
+
+def _check_rfs(choice: Choice, *, rfs: bool) -> None:
+    if rfs and choice == "loopback":
+        raise BadInput("--rfs: loopback receives where it was sent; give --testbed netns, or leave --rfs out")
 
 
 def _netns_or_loopback(stack: ExitStack, choice: Choice, *, with_backend: bool) -> Testbed:
