@@ -12,7 +12,7 @@ PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 ALONE := $(shell command -v flock >/dev/null && echo flock Makefile || \
 	echo 'echo "flock (util-linux) is not on the PATH: run one make at a time until .venv is there" >&2;')
 
-.PHONY: compare test lint schema faults fuzz clean
+.PHONY: compare test lint schema faults doctor-page fuzz clean
 .DELETE_ON_ERROR:
 
 compare: .venv/installed
@@ -40,6 +40,10 @@ fuzz: .venv/installed
 # The fault table of DESIGN.md, from the names of the tests in tests/faults.
 faults: .venv/installed
 	@.venv/bin/python tests/faults/table.py
+
+# docs/doctor.md, from the checks of harness doctor.
+doctor-page: .venv/installed
+	@.venv/bin/python -m harness.doctor.page
 
 .venv/installed: $(PINNED)
 	@test -n "$(PYTHON)" || { echo "percore needs Python 3.11 or newer; none is on the PATH" >&2; exit 2; }

@@ -7,14 +7,17 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from harness.environment_schema import Environment
+from harness.machine_files import MachineFiles
 from harness.registry import ROOT
 from harness.schema import SCHEMA
-from harness.testbed import cpus, sysctl
+from harness.testbed import cpus
 
-_CPU = Path("/sys/devices/system/cpu")
+CPUS = "/sys/devices/system/cpu"
+NO_TURBO, BOOST = f"{CPUS}/intel_pstate/no_turbo", f"{CPUS}/cpufreq/boost"
+CLOCK = "/sys/devices/system/clocksource/clocksource0"
+HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 _SYSCTLS = (
     "kernel.numa_balancing",
     "kernel.randomize_va_space",
@@ -51,8 +54,8 @@ _KERNEL_OPTIONS = frozenset(
 )  # fmt: skip
 """The rest of the command line may hold what is nobody's business."""
 _NS_PER_S = 1_000_000_000
-_TIME_FIELDS, _STEAL = 8, 7
-"""Of the line ``cpu`` in /proc/stat (proc_stat(5)): user to steal; what follows them is counted in user already."""
+_TIME_FIELDS, STEAL = 8, 7
+"""Of what ``cpu_ticks`` returns: how many there are, and which is what the host gave to others."""
 
 
 def describe(read_sysctl: Callable[[str], str] | None = None) -> Environment:
@@ -61,29 +64,29 @@ def describe(read_sysctl: Callable[[str], str] | None = None) -> Environment:
     ``read_sysctl`` reads a setting of the host that the servers run on, which has its own where it is a network
     namespace; it raises OSError for one that is not there. Without it the machine's own settings are read.
     """
-    cpuinfo = _lines("/proc/cpuinfo")
+    machine = MachineFiles()
     revision, dirty = _revision()
-    time_ns, steal_ns = _cpu_times_ns()
+    time_ns, steal_ns = _cpu_times_ns(machine)
     return Environment(
         schema=SCHEMA,
         time_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         kernel=platform.release(),
-        kernel_options=kernel_options(_read("/proc/cmdline") or ""),
-        vulnerabilities={path.name: _read(path) for path in sorted((_CPU / "vulnerabilities").glob("*"))},
+        kernel_options=kernel_options(machine.read("/proc/cmdline") or ""),
+        vulnerabilities=vulnerabilities(machine),
         architecture=platform.machine(),
-        cpu_model=_field(cpuinfo, "model name"),
+        cpu_model=field(machine.lines("/proc/cpuinfo"), "model name"),
         cpus_online=os.cpu_count(),
         cpus_allowed=tuple(sorted(os.sched_getaffinity(0))),
-        governor=summarise(_governors()),
-        turbo=_turbo(),
-        smt_active=_flag(_CPU / "smt/active"),
-        smt_control=_read(_CPU / "smt/control"),
-        clocksource=_read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        transparent_hugepages=_chosen(_read("/sys/kernel/mm/transparent_hugepage/enabled")),
-        virtual=_virtual(cpuinfo),
-        product_name=_read("/sys/class/dmi/id/product_name"),
+        governor=summarise(governors(machine)),
+        turbo=turbo(machine),
+        smt_active=machine.flag(f"{CPUS}/smt/active"),
+        smt_control=machine.read(f"{CPUS}/smt/control"),
+        clocksource=machine.read(f"{CLOCK}/current_clocksource"),
+        transparent_hugepages=machine.chosen(HUGE_PAGES),
+        virtual=is_virtual(machine),
+        product_name=machine.read("/sys/class/dmi/id/product_name"),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        sysctls={name: _sysctl(name, read_sysctl) for name in _SYSCTLS},
+        sysctls={name: _sysctl(machine, name, read_sysctl) for name in _SYSCTLS},
         python=f"{platform.python_implementation()} {platform.python_version()}",
         libraries={name: _version(name) for name in _LIBRARIES},
         revision=revision,
@@ -110,63 +113,52 @@ def summarise(governors: Mapping[int, str]) -> str | None:
     return ", ".join(f"{governor} (CPU {cpus.write(numbers)})" for governor, numbers in by_governor.items())
 
 
-def _governors() -> dict[int, str]:
-    found = {}
-    for path in _CPU.glob("cpu[0-9]*/cpufreq/scaling_governor"):
-        governor = _read(path)
-        if governor is not None:
-            found[int(path.parts[-3].removeprefix("cpu"))] = governor
-    return found
+def vulnerabilities(machine: MachineFiles) -> dict[str, str | None]:
+    """Tell of each vulnerability of CPUs what the kernel does about it."""
+    return {path.name: machine.read(path) for path in machine.matching(f"{CPUS}/vulnerabilities/*")}
 
 
-def _turbo() -> bool | None:
+def governors(machine: MachineFiles) -> dict[int, str]:
+    """Tell of each CPU what chooses its frequency; nothing where the kernel has no say in that."""
+    paths = machine.matching(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor")
+    found = {int(path.parts[-3].removeprefix("cpu")): machine.read(path) for path in paths}
+    return {cpu: governor for cpu, governor in found.items() if governor is not None}
+
+
+def turbo(machine: MachineFiles) -> bool | None:
     """Tell whether boost is allowed; Intel's driver has a switch of its own, which says the opposite."""
-    disabled = _flag(_CPU / "intel_pstate/no_turbo")
-    return _flag(_CPU / "cpufreq/boost") if disabled is None else not disabled
+    disabled = machine.flag(NO_TURBO)
+    return machine.flag(BOOST) if disabled is None else not disabled
 
 
-def _virtual(cpuinfo: list[str]) -> bool | None:
+def is_virtual(machine: MachineFiles) -> bool | None:
     """Tell whether the CPU says that it runs under a hypervisor; only x86 has such a flag."""
-    flags = _field(cpuinfo, "flags")
+    flags = field(machine.lines("/proc/cpuinfo"), "flags")
     return None if flags is None else "hypervisor" in flags.split()
 
 
-def _cpu_times_ns() -> tuple[int | None, int | None]:
-    fields = next((line.split()[1:] for line in _lines("/proc/stat") if line.startswith("cpu ")), [])
-    if len(fields) < _TIME_FIELDS:
-        return None, None
-    tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
-    ticks = [int(field) for field in fields[:_TIME_FIELDS]]
-    return sum(ticks) * tick_ns, ticks[_STEAL] * tick_ns
-
-
-def _chosen(text: str | None) -> str | None:
-    """Return the word in brackets of ``always [madvise] never``."""
-    return next((word.strip("[]") for word in (text or "").split() if word.startswith("[")), text)
-
-
-def _flag(path: Path) -> bool | None:
-    return {"0": False, "1": True}.get(_read(path) or "")
-
-
-def _read(path: str | Path) -> str | None:
-    try:
-        return " ".join(Path(path).read_text().split())
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _field(lines: list[str], name: str) -> str | None:
+def field(lines: list[str], name: str) -> str | None:
     """Return the value of the first line ``name : value``."""
     pairs = (line.partition(":") for line in lines)
     return next((value.strip() for key, _, value in pairs if key.strip() == name), None)
+
+
+def _cpu_times_ns(machine: MachineFiles) -> tuple[int | None, int | None]:
+    ticks = cpu_ticks(machine).get("cpu")
+    if ticks is None:
+        return None, None
+    tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
+    return sum(ticks) * tick_ns, ticks[STEAL] * tick_ns
+
+
+def cpu_ticks(machine: MachineFiles) -> dict[str, tuple[int, ...]]:
+    """Return what ``cpu``, which is all together, ``cpu0`` and so on have spent since the machine's start.
+
+    These are the first eight fields of proc_stat(5), user to steal, in ticks of 10 ms; what follows them there is
+    counted in user already. A kernel that has fewer tells nothing.
+    """
+    rows = [line.split() for line in machine.lines("/proc/stat") if line.startswith("cpu")]
+    return {name: tuple(map(int, times[:_TIME_FIELDS])) for name, *times in rows if len(times) >= _TIME_FIELDS}
 
 
 def _version(library: str) -> str | None:
@@ -176,12 +168,12 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _sysctl(name: str, read: Callable[[str], str] | None) -> str | None:
+def _sysctl(machine: MachineFiles, name: str, read: Callable[[str], str] | None) -> str | None:
     """Read a setting of a host; those that are the machine's alone are not to be seen in a namespace."""
     if read is not None:
         with suppress(OSError):
             return read(name)
-    return _read(sysctl.path(name))
+    return machine.sysctl(name)
 
 
 def _revision() -> tuple[str | None, bool | None]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from harness.doctor_schema import Diagnosis
 from harness.environment_schema import Environment
 from harness.profile_schema import Profile
 from harness.registry import ROOT
@@ -22,6 +23,7 @@ KINDS: Final[dict[str, type[msgspec.Struct]]] = {
     "slice": Slice,
     "summary": Summary,
     "profile": Profile,
+    "doctor": Diagnosis,
 }
 """What each schema is of; ``slice`` is one line of slices.jsonl."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

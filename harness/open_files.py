@@ -16,7 +16,7 @@ def allow(cells: Iterable[Cell]) -> None:
 
     Raises BadInput when that is not allowed.
     """
-    needs = {cell.key: _needed(cell) for cell in cells}
+    needs = {cell.key: files_needed(cell) for cell in cells}
     key = max(needs, key=lambda key: needs[key])
     needed, (soft, hard) = needs[key], resource.getrlimit(resource.RLIMIT_NOFILE)
     if needed <= soft:
@@ -45,7 +45,7 @@ def limit_of(pid: int) -> int:
     return soft
 
 
-def _needed(cell: Cell) -> int:
+def files_needed(cell: Cell) -> int:
     """Tell how many one process may need: the only worker, in the proxy with a connection to the backend for each."""
     busy = cell.concurrency * (2 if cell.workload == "proxy" else 1)
     return busy + cell.idle + RESERVE

@@ -250,6 +250,11 @@ def _replace(path: Path, value: object) -> None:
             raise
 
 
+def as_json(value: object) -> str:
+    """Return the text that a file of it has."""
+    return _indented(value).decode()
+
+
 def _indented(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 

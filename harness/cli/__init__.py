@@ -40,14 +40,11 @@ SECTIONS = (
         ),
     ),
     Section(
-        "Set the machine up",
-        (Listed("tune", "Set a network card up for a worker on each CPU, or back."),),
-    ),
-    Section(
         "Can the figures be trusted",
         (
             Listed("selftest", "Try the harness on what is known.", "selftest:selftest_command"),
             Listed("crosscheck", "Compare the built-in load generator with ab and wrk."),
+            Listed("doctor", "Tell whether this machine is set up for measuring.", "doctor:doctor_command"),
         ),
     ),
 )

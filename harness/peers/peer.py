@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.errors import BadInput
 from harness.schema import Workload
 
-_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian puts servers; not on every user's PATH."""
 
 
@@ -26,7 +26,7 @@ class Peer:
 
     def find(self) -> str:
         """Return the path of its program. Raises BadInput when it is not installed."""
-        path = shutil.which(self.name, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}")
+        path = shutil.which(self.name, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}")
         if path is None:
             raise BadInput(f"{self.name}: is not installed (Debian: apt-get install {self.package})")
         return path

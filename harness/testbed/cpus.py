@@ -7,7 +7,8 @@ from pathlib import Path
 MOST = 8192
 """The most CPUs that a Linux kernel can be built for (NR_CPUS), so that a typing error is no long list."""
 _WORD_BITS = 32
-_TOPOLOGY = Path("/sys/devices/system/cpu")
+_TOPOLOGY = "sys/devices/system/cpu"
+_ROOT = Path("/")
 
 
 def parse(text: str) -> tuple[int, ...]:
@@ -53,10 +54,10 @@ def parse_mask(text: str) -> tuple[int, ...]:
     return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
 
 
-def siblings() -> Mapping[int, frozenset[int]]:
+def siblings(root: Path = _ROOT) -> Mapping[int, frozenset[int]]:
     """Tell for each CPU which are hyper-threads of its core, itself among them; empty where the kernel does not say."""
     found = {}
-    for path in _TOPOLOGY.glob("cpu[0-9]*/topology/thread_siblings_list"):
+    for path in (root / _TOPOLOGY).glob("cpu[0-9]*/topology/thread_siblings_list"):
         try:
             found[int(path.parts[-3].removeprefix("cpu"))] = frozenset(parse(path.read_text()))
         except (OSError, ValueError):
@@ -64,10 +65,10 @@ def siblings() -> Mapping[int, frozenset[int]]:
     return found
 
 
-def packages() -> Mapping[int, int]:
+def packages(root: Path = _ROOT) -> Mapping[int, int]:
     """Tell which package, which is the socket, each CPU is in; empty where the kernel does not say."""
     found = {}
-    for path in _TOPOLOGY.glob("cpu[0-9]*/topology/physical_package_id"):
+    for path in (root / _TOPOLOGY).glob("cpu[0-9]*/topology/physical_package_id"):
         try:
             found[int(path.parts[-3].removeprefix("cpu"))] = int(path.read_text())
         except (OSError, ValueError):
