@@ -11,6 +11,15 @@ from harness.nic.netlink import Channels, Netlink
 NAME = "card0"
 FIRST_INTERRUPT = 40
 ALL = "0-3"
+HOST = {
+    "kernel/random/boot_id": "0f3a",
+    "net/core/netdev_max_backlog": "1000",
+    "net/core/rps_sock_flow_entries": "0",
+    "net/core/somaxconn": "4096",
+    "net/ipv4/ip_local_port_range": "32768\t60999",
+    "net/ipv4/tcp_max_syn_backlog": "20000",
+    "net/ipv4/tcp_tw_reuse": "2",
+}
 
 
 @dataclass
@@ -22,6 +31,8 @@ class MadeNetlink(Netlink):
     coalesces: dict[str, int] = field(default_factory=dict)
     refuses: dict[str, int] = field(default_factory=dict)
     """The errno with which it refuses to change something, by the name of that."""
+    rounds_to: int = 1
+    """The step of its times, in microseconds."""
 
     def kind(self, device: str) -> str | None:
         """Say that it is hardware."""
@@ -49,7 +60,7 @@ class MadeNetlink(Netlink):
         """Take a value."""
         del device
         self._check(name)
-        self.coalesces[name] = value
+        self.coalesces[name] = value // self.rounds_to * self.rounds_to
 
     def _check(self, name: str) -> None:
         if name in self.refuses:
@@ -112,6 +123,8 @@ def make(root: Path, *, queues: int = 1, most: int = 8) -> Kernel:
     tree.make_queues(queues)
     tree.make_interrupts(NAME, queues)
     tree.write(root / "sys/devices/system/cpu/online", ALL)
+    for name, text in HOST.items():
+        tree.write(root / "proc/sys" / name, text)
     channels = Channels(combined=queues, max_combined=most)
     coalescing = {"adaptive-rx": 1, "rx-usecs": 20, "rx-frames": 5, "tx-usecs": 0}
     return Kernel(root, MadeNetlink(tree, channels, coalescing))

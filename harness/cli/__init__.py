@@ -40,6 +40,10 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Set the machine up",
+        (Listed("tune", "Set a network card up for a worker on each CPU, or back."),),
+    ),
+    Section(
         "Can the figures be trusted",
         (
             Listed("selftest", "Try the harness on what is known.", "selftest:selftest_command"),

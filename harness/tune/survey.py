@@ -1,0 +1,51 @@
+"""Reads a device and its host, and makes the plan for them."""
+
+from collections.abc import Iterator
+
+from harness.errors import BadInput
+from harness.nic import device as devices
+from harness.nic.device import BRIDGE, LOOPBACK, Nic
+from harness.testbed import cpus as cpu_sets
+from harness.tune import plan
+from harness.tune.plan import Plan, Wishes
+from harness.tune.request import Request
+from harness.tune.settings import Place, Sysctl, SysctlName
+
+_ON_OTHERS = {LOOPBACK, BRIDGE, "bond", "dummy", "geneve", "ipvlan", "macvlan", "team", "vlan", "vxlan"}
+"""Kinds of devices without a queue that anything waits in: their packets are those of other devices, or nobody's."""
+
+
+def read(request: Request, place: Place) -> tuple[Nic, Wishes]:
+    """Read the device, and see that it can be tuned for the CPUs. Raises BadInput."""
+    nic = devices.read(request.device, place.kernel)
+    if nic.kind in _ON_OTHERS:
+        below = [path.name.removeprefix("lower_") for path in (place.root / "sys/class/net" / nic.name).glob("lower_*")]
+        advice = f"tune what its packets go through: {', '.join(sorted(below))}" if below else "name a network card"
+        raise BadInput(f"--nic {nic.name}: is a device of kind {nic.kind}, with no queues to tune; {advice}")
+    online = cpu_sets.parse((place.root / "sys/devices/system/cpu/online").read_text().strip())
+    if request.cpus and not set(request.cpus) <= set(online):
+        raise BadInput(
+            f"--cpus {cpu_sets.write(request.cpus)}: not all of these are online, but {cpu_sets.write(online)}"
+        )
+    return nic, Wishes(cpus=request.cpus or online, rfs=request.rfs, usecs=request.usecs, leave=request.leave)
+
+
+def make_plan(nic: Nic, wishes: Wishes, place: Place) -> Plan:
+    """Plan, with the settings of the host as they are. Raises OSError."""
+    found: dict[SysctlName, str] = {}
+    for name in plan.SYSCTLS:
+        value = Sysctl(name).read(place)
+        if value is not None:
+            found[name] = value
+    return plan.make(nic, wishes, found)
+
+
+def remote(nic: Nic, wishes: Wishes, place: Place) -> Iterator[str]:
+    """Say which CPUs are far from the memory that the device writes to."""
+    try:
+        local = (place.root / f"sys/devices/system/node/node{nic.numa_node}/cpulist").read_text()
+        far = set(wishes.cpus) - set(cpu_sets.parse(local.strip()))
+    except (OSError, ValueError):
+        return
+    if far:
+        yield f"CPUs {cpu_sets.write(far)} are on another memory node than the device; --cpus can leave them out"
