@@ -10,10 +10,9 @@ from typing import Literal
 import msgspec
 from rich.console import Console
 
-from harness import environment, hosts, open_files, plan, results, resumption, versions
+from harness import environment, hosts, open_files, plan, results, resumption, stored, versions
 from harness.analysis import published
 from harness.analysis.comparison import compare as sum_up
-from harness.analysis.environment import changes
 from harness.analysis.verdicts import WITHOUT_CLAIM
 from harness.conformance import check_all, count
 from harness.conformance.verdict import Verdict
@@ -202,20 +201,16 @@ def _opened(name: Choice, cells: Sequence[Cell], progress: Console, *, rfs: bool
 
 def show(path: Path, output: Console) -> None:
     """Print the report of a stored run, judged anew from its files. Raises BadInput."""
-    stored = results.load(path)
-    interrupted = stored.summary is None or stored.summary.interrupted
-    figures.show(output, plan_report.render(stored.plan))
-    _report(stored, output, interrupted=interrupted)
+    run = results.load(path)
+    figures.show(output, plan_report.render(run.plan))
+    _report(run, output)
 
 
-def _report(stored: StoredRun, output: Console, *, interrupted: bool) -> Summary:
+def _report(run: StoredRun, output: Console, *, interrupted: bool | None = None) -> Summary:
     """Judge a run from its files alone, and print what comes of it."""
-    summary = sum_up(stored.plan, stored.slices, stored.histograms, interrupted=interrupted)
-    if stored.environment_after:
-        changed = changes(stored.environment, stored.environment_after, rfs=stored.plan.rfs)
-        summary = msgspec.structs.replace(summary, environment_changes=changed)
+    summary = stored.sum_up(run, interrupted=interrupted)
     figures.show(output, scaling_report.render(summary) if summary.scaling else terminal.render(summary))
-    for note in stored.notes:
+    for note in run.notes:
         figures.show(output, note)
     return summary
 

@@ -197,6 +197,11 @@ def load(path: Path) -> StoredRun:
     )
 
 
+def load_plan(path: Path) -> Plan:
+    """Read the plan of a run. Raises nothing but BadInput."""
+    return _read_json(path / PLAN, Plan)
+
+
 def load_profile(path: Path) -> Profile | None:
     """Read what a profile has found; None where the folder has none. Raises nothing but BadInput."""
     return _read_optional(path / PROFILE, Profile)
@@ -229,20 +234,29 @@ def write_json(path: Path, value: object) -> None:
 
     What is there and no plain file is appended to, not replaced: a pipe, a device, or a link such as /dev/stdout.
     """
+    write_file(path, _indented(value))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write ``data`` likewise. Raises BadInput."""
     if _is_replaced(path):
-        _replace(path, value)
+        _replace_by(path, data)
         return
     with _named(path, "written"), path.open("ab") as file:
-        file.write(_indented(value))
+        file.write(data)
 
 
 def _replace(path: Path, value: object) -> None:
+    _replace_by(path, _indented(value))
+
+
+def _replace_by(path: Path, data: bytes) -> None:
     """Write a file as a whole. A link is replaced, too: what it leads to is another run's, or nobody's of ours."""
     with _named(path, "written"):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_indented(value))
+                file.write(data)
                 os.fchmod(file.fileno(), 0o644)
             Path(temporary).replace(path)
         except BaseException:

@@ -8,10 +8,12 @@ from rich.console import Console
 from harness import results
 from harness.analysis.comparison import compare
 from harness.analysis.diff import Judged, choose_reference, compare_runs
+from harness.analysis.environment import changes
 from harness.report import diff as diff_report
 from harness.report import explain as explain_report
 from harness.report.figures import show
 from harness.results import StoredRun
+from harness.schema import Summary
 
 
 def diff(
@@ -45,6 +47,17 @@ def explain(run: Path, cell: str, impl: str | None, output: Console) -> None:
     show(output, explain_report.render(stored.plan, stored.slices, summary, cell, impl))
     for note in stored.notes:
         show(output, note)
+
+
+def sum_up(run: StoredRun, *, interrupted: bool | None = None) -> Summary:
+    """Judge a run anew from its files alone; ``interrupted`` is whether it ended early, None: as its summary says."""
+    if interrupted is None:
+        interrupted = run.summary is None or run.summary.interrupted
+    summary = compare(run.plan, run.slices, run.histograms, interrupted=interrupted)
+    if run.environment_after is None:
+        return summary
+    changed = changes(run.environment, run.environment_after, rfs=run.plan.rfs)
+    return msgspec.structs.replace(summary, environment_changes=changed)
 
 
 def _judge(stored: StoredRun, reference: str) -> Judged:

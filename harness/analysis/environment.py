@@ -35,13 +35,13 @@ def differences(old: Environment, new: Environment) -> tuple[str, ...]:
 
 def _differing(one: Environment, other: Environment) -> Iterator[tuple[str, str, str]]:
     """Yield name, value and value of what both tell and is not the same."""
-    mine, theirs = dict(_settings(one)), dict(_settings(other))
+    mine, theirs = dict(settings(one)), dict(settings(other))
     for name, value in mine.items():
         if name in theirs and theirs[name] != value:
             yield name, value, theirs[name]
 
 
-def _settings(environment: Environment) -> Iterator[tuple[str, str]]:
+def settings(environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield what stays as it is unless somebody changes it, by the name that people know it by."""
     cpus = " ".join(map(str, environment.cpus_allowed)) or None
     memory_mib = None if environment.memory_bytes is None else f"{environment.memory_bytes / 2**20:,.0f} MiB"

@@ -1,4 +1,4 @@
-"""Commands on stored runs: report, explain, diff."""
+"""Commands on stored runs: explain, diff."""
 
 from pathlib import Path
 
@@ -9,14 +9,6 @@ from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
 from harness.options import FileName, Percentage
 
-_REPORT = Manual(
-    examples=(
-        Example("The tables of a run", "harness report results/RUN"),
-        Example("To read it at leisure", "harness report results/RUN | less"),
-    ),
-    files={"results/README.md": "what each file of a run holds"},
-    see_also=("harness explain", "harness diff"),
-)
 _EXPLAIN = Manual(
     examples=(
         Example("All servers in one cell", "harness explain results/RUN short"),
@@ -36,21 +28,6 @@ _DIFF = Manual(
     },
     see_also=("harness report",),
 )
-
-
-@click.command(cls=Documented, manual=_REPORT)
-@click.argument("run", type=FileName())
-def report(run: Path) -> int:
-    """Print a stored run again.
-
-    It is judged anew from what was measured; nothing runs, so any machine will do. RUN is the run's folder.
-    """
-    from harness import compare as comparison
-    from harness.profile import command as profiles
-
-    if not profiles.show_stored(run, OUTPUT):
-        comparison.show(run, OUTPUT)
-    return 0
 
 
 @click.command(cls=Documented, manual=_EXPLAIN)

@@ -14,20 +14,24 @@ _MANY_TIMES = 2.0
 
 def sentence(summary: Summary, width: int) -> str:
     """Return the sentence under a line that introduces it, each part on a line of its own."""
+    wrapped = [figures.wrap(line, width, "  ", "    ") for line in parts(summary)]
+    return "\n".join(["In one sentence (in brackets the 95 % interval):", *wrapped])
+
+
+def parts(summary: Summary) -> list[str]:
+    """Return the parts of the sentence, each with the sign that ends it: rankings, then what was not ranked."""
     rankings = summary.rankings
     several = len({ranking.workload for ranking in rankings}) < len(rankings)
     jobs = {ranking.cell: _job(ranking.cell, with_load=several) for ranking in rankings}
-    parts = [f"on {jobs[ranking.cell]} {_clause(ranking)}{_why_none(summary, ranking)}" for ranking in rankings]
-    parts += [
+    found = [f"on {jobs[ranking.cell]} {_clause(ranking)}{_why_none(summary, ranking)}" for ranking in rankings]
+    found += [
         _with_idle(summary, ranking.cell, jobs[ranking.cell])
         for ranking in rankings
         if ranking.cell.idle and ranking.standings
     ]
-    parts += _not_by_throughput(rankings, jobs)
-    parts += _left_out(summary, jobs)
-    lines = [f"{part}{'.' if part is parts[-1] else ';'}" for part in parts]
-    wrapped = [figures.wrap(line, width, "  ", "    ") for line in lines]
-    return "\n".join(["In one sentence (in brackets the 95 % interval):", *wrapped])
+    found += _not_by_throughput(rankings, jobs)
+    found += _left_out(summary, jobs)
+    return [f"{part}{'.' if part is found[-1] else ';'}" for part in found]
 
 
 def _job(cell: Cell, *, with_load: bool) -> str:

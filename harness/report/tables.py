@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from harness.report import figures
+from harness.report.cells import CellFigures
 from harness.schema import CellSummary, Estimate, LatencyUs, WorkerBalance
 
 _NAME_WIDTHS = (len("epoll_raw+reuseport+fastsocket+lean"), len("epoll_raw+percpu+lean"), len("epoll_raw+lean"))
@@ -18,15 +19,50 @@ _KNOWN_FROM = 30
 _MEGABYTE, _KILOBYTE = 1_000_000, 1000
 
 
-def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], reference: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a row for each implementation; a line break within a figure parts it from its interval."""
+
+    names: Sequence[str]
+    """As they are: neither escaped nor broken."""
+    rows: Sequence[Sequence[str]]
+    """What follows the names."""
+    headers: Sequence[str]
+    """Of the names' column, too."""
+    alignment: Sequence[str]
+    marks: Sequence[str] = ()
+    """What stands before each name; none, or one for each."""
+
+    def text(self) -> str:
+        """Return the table for a terminal; names are broken where it would be too wide."""
+        found = ""
+        marks = self.marks or [""] * len(self.names)
+        for width in _NAME_WIDTHS:
+            names = [_name(name, mark, width) for name, mark in zip(self.names, marks, strict=True)]
+            rows = [[name, *row] for name, row in zip(names, self.rows, strict=True)]
+            found = figures.table(rows, self.headers, self.alignment)
+            if max(map(len, found.splitlines())) <= figures.WIDTH:
+                break
+        return found
+
+
+def of_cell(cell: CellFigures, reference: str) -> list[Table]:
+    """Return the tables of a cell."""
+    found = [performance(cell.entries, cell.ranks, reference)]
+    found += [times(cell.entries)] if any(entry.first_byte_us.p50 is not None for entry in cell.entries) else []
+    found.append(costs(cell.entries, reference))
+    return [*found, *([with_idle(cell.entries)] if cell.cell.idle else [])]
+
+
+def performance(entries: Sequence[CellSummary], ranks: Mapping[str, int], reference: str) -> Table:
     """Return the table of rates, latencies and verdicts, a row for each entry."""
     units = _Units.fitting(entries)
     marks = [f"{ranks.get(entry.impl) or figures.NONE} " for entry in entries]
     rows = [_row(entry, units, reference) for entry in entries]
-    return _table(entries, rows, units.headers(), ("left", *["right"] * 6, "left"), marks)
+    return Table(_names(entries), rows, units.headers(), ("left", *["right"] * 6, "left"), marks)
 
 
-def costs(entries: Sequence[CellSummary], reference: str) -> str:
+def costs(entries: Sequence[CellSummary], reference: str) -> Table:
     """Return the table of what a request takes of the server's CPUs, network and memory."""
     rates = {entry.at_fixed_rate.rate_rps for entry in entries} - {None}
     at = f"{rates.pop():,}/s" if len(rates) == 1 else "fixed rate"
@@ -35,10 +71,10 @@ def costs(entries: Sequence[CellSummary], reference: str) -> str:
         "share of\na worker",
     ]  # fmt: skip
     rows = [_cost(entry, reference) for entry in entries]
-    return _table(entries, rows, headers, ("left", *["right"] * 7))
+    return Table(_names(entries), rows, headers, ("left", *["right"] * 7))
 
 
-def times(entries: Sequence[CellSummary]) -> str:
+def times(entries: Sequence[CellSummary]) -> Table:
     """Return the table of an open loop: all times are from when a request was due."""
     longest_us = max(entry.latency_us.p99 or 0.0 for entry in entries)
     units = _Units(in_thousands=False, longest_us=longest_us)
@@ -50,10 +86,10 @@ def times(entries: Sequence[CellSummary]) -> str:
         parts: list[LatencyUs] = [entry.connect_us, entry.first_byte_us, entry.latency_us]
         figures_us = [us for part in parts for us in (part.p50, part.p99)] + [entry.lateness_us]
         rows.append(list(map(units.latency, figures_us)))
-    return _table(entries, rows, headers, ("left", *["right"] * 7))
+    return Table(_names(entries), rows, headers, ("left", *["right"] * 7))
 
 
-def with_idle(entries: Sequence[CellSummary]) -> str:
+def with_idle(entries: Sequence[CellSummary]) -> Table:
     """Return the table of what idle connections cost, against the same server without them."""
     headers = [
         "with idle\nconnections",
@@ -69,24 +105,7 @@ def with_idle(entries: Sequence[CellSummary]) -> str:
         ]
         for entry in entries
     ]
-    return _table(entries, rows, headers, ("left", *["right"] * 3))
-
-
-def _table(
-    entries: Sequence[CellSummary],
-    rows: Sequence[Sequence[str]],
-    headers: Sequence[str],
-    alignment: Sequence[str],
-    marks: Sequence[str] = (),
-) -> str:
-    """Put a name, with its mark before it, in front of each row; names are broken where the table would be too wide."""
-    found = ""
-    for width in _NAME_WIDTHS:
-        names = [_name(entry, mark, width) for entry, mark in zip(entries, marks or [""] * len(entries), strict=True)]
-        found = figures.table([[name, *row] for name, row in zip(names, rows, strict=True)], headers, alignment)
-        if max(map(len, found.splitlines())) <= figures.WIDTH:
-            break
-    return found
+    return Table(_names(entries), rows, headers, ("left", *["right"] * 3))
 
 
 @dataclass(frozen=True)
@@ -184,8 +203,12 @@ def _known(share: float, sampled: int) -> str:
     return f"{share * 100:.0f}" if sampled >= _KNOWN_FROM else "?"
 
 
-def _name(entry: CellSummary, mark: str, width: int) -> str:
-    return mark + figures.name(entry.impl, width).replace("\n", f"\n{' ' * len(mark)}")
+def _names(entries: Sequence[CellSummary]) -> list[str]:
+    return [entry.impl for entry in entries]
+
+
+def _name(name: str, mark: str, width: int) -> str:
+    return mark + figures.name(name, width).replace("\n", f"\n{' ' * len(mark)}")
 
 
 def _ratio(ratio: Estimate, *, is_reference: bool) -> str:

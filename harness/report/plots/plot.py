@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import altair as alt
 
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
@@ -12,11 +14,16 @@ class Plot:
 
     name: str
     """Lower case letters, digits and hyphens: its id in the page and its file's name, alike for no two of a run."""
+    cell: str = ""
+    """The key of the cell that it is about, where the page shows it; empty: of several cells, or of the whole run."""
     title: str
     caption: str
     """What to see in it, in a sentence or two."""
-    chart: alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
-    """Every mark has a description (the channel of that name): the tooltip, and what a screen reader says."""
+    chart: Chart
+    """Every mark that stands for a figure has a description (the channel of that name): the tooltip, and what a screen
+    reader says. The others, such as whiskers, have ``aria=False``. Colours are those of ``style.py``."""
+    is_wide: bool = False
+    """Whether it takes the page's whole width, ``style.WIDE`` instead of ``style.WIDTH``; a phone scrolls it."""
     columns: Sequence[str]
     """Heads of the table."""
     rows: Sequence[Sequence[str]]

@@ -1,0 +1,86 @@
+"""How all plots look: sizes, and colours that stand for what the page or the file has in their place.
+
+A drawing for the page is used in light and in dark, so it has no real colours: each of the colours here is one that
+nothing else has, and ``drawing.py`` puts another in its place, or the page's variable for it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import altair as alt
+
+from harness.report import figures
+from harness.schema import PlannedImplementation
+
+WIDTH: Final = 420
+"""Pixels of a usual plot: two or three of them stand side by side, and on a phone it shrinks by a fifth."""
+WIDE: Final = 900
+ROW: Final = 34
+"""Pixels for each implementation of a plot that has them one under another."""
+FONT: Final = "sans-serif"
+FONT_SIZE: Final = 13
+LABEL_WIDTH: Final = 18
+"""Characters in a line of a name."""
+
+TEXT, QUIET, LINE, PAGE = "#010101", "#010102", "#010103", "#010104"
+"""Writing, less important writing, grid and axes, and what is behind everything."""
+USER, SYSTEM, SOFTIRQ, GREY = "#010105", "#010106", "#010107", "#010108"
+"""The kinds of CPU time; GREY is for what is no claim."""
+IMPLEMENTATIONS_FROM: Final = 0x020000
+MOST_COLOURS: Final = 8
+"""Different ones of implementations; the ninth has the first's again."""
+DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
+"""What tells lines of the same colour apart."""
+
+CELLS_OF_LABEL: Final = "split(datum.label, '\\n')"
+"""The labelExpr of an axis with names that have line breaks."""
+
+
+def colour(index: int) -> str:
+    """Return the colour of the implementation that a plan has at ``index``."""
+    return f"#{IMPLEMENTATIONS_FROM + index:06x}"
+
+
+def colours(implementations: Sequence[PlannedImplementation]) -> dict[str, str]:
+    """Return the colour of each implementation of a plan, by its name."""
+    return {one.name: colour(index) for index, one in enumerate(implementations)}
+
+
+def label(name: str) -> str:
+    """Return a name as axes have it: in short lines."""
+    return figures.name(name, LABEL_WIDTH)
+
+
+def names_axis(field: str = "name", **others: Any) -> alt.Y:
+    """Return the vertical axis with a row for each name, in the order of the data."""
+    axis = alt.Axis(title=None, labelExpr=CELLS_OF_LABEL, domain=False, ticks=False, labelPadding=8, labelLimit=190)
+    return alt.Y(f"{field}:N", sort=None, axis=axis, **others)
+
+
+def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+    """Return the data of a chart; they stand in it."""
+    return alt.InlineData(values=list(rows))
+
+
+def config() -> dict[str, Any]:
+    """Return the configuration that every chart is drawn with."""
+    writing = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": FONT_SIZE, "titleFontSize": FONT_SIZE}
+    return {
+        "font": FONT,
+        "background": None,
+        "padding": 4,
+        "view": {"stroke": None},
+        "axis": {
+            **writing, "aria": False, "labelColor": TEXT, "titleColor": QUIET, "titleFontWeight": "normal",
+            "gridColor": LINE, "domainColor": LINE, "tickColor": LINE, "titlePadding": 8,
+        },
+        "legend": {
+            **writing, "aria": False, "labelColor": TEXT, "titleColor": QUIET, "titleFontWeight": "normal",
+            "orient": "top", "labelLimit": 380, "symbolStrokeWidth": 2,
+        },
+        "header": {**writing, "labelColor": TEXT, "titleColor": QUIET},
+        "text": {"font": FONT, "fontSize": FONT_SIZE, "fill": TEXT},
+        "mark": {"opacity": 1},
+        "point": {"opacity": 1},
+        "bar": {"opacity": 1},
+    }  # fmt: skip
