@@ -184,7 +184,7 @@ def _is_written(progress: Console, write: Callable[[], None]) -> bool:
     try:
         write()
     except BadInput as problem:
-        figures.show(progress, f"harness: error: {problem}")
+        figures.warn(progress, f"harness: error: {problem}")
         return False
     return True
 
@@ -300,7 +300,7 @@ def _measure(
     by_name = {implementation.name: implementation for implementation in implementations}
     [backend] = find(plan.REFERENCE)
     try:
-        with RunProgress(console, len(planned.groups)) as progress:
+        with RunProgress(console, planned, title=str(folder.path), done=done) as progress:
             Run(planned, by_name, backend, testbed, folder, progress, done).measure()
     except KeyboardInterrupt:
         return "interrupted"
@@ -314,5 +314,5 @@ def _broken_off(why: Exception, folder: RunFolder, console: Console) -> Outcome:
     text = str(why)
     if isinstance(why, OSError):
         text = f"{why.filename}: {why.strerror}" if why.filename else why.strerror or text
-    figures.show(console, f"harness: error: {folder.gone if folder.is_gone else text}")
+    figures.warn(console, f"harness: error: {folder.gone if folder.is_gone else text}")
     return "broken off"

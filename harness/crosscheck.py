@@ -22,7 +22,7 @@ from harness.measure import LoadSide
 from harness.registry import Implementation, find
 from harness.report import crosscheck as report
 from harness.report import figures
-from harness.report.figures import show
+from harness.report.figures import show, warn
 from harness.schema import ENDED, Client, PlannedCell, Slice, Workload
 from harness.servers import ServerFailed
 from harness.snapshot import BackendEnded
@@ -69,7 +69,7 @@ def crosscheck(request: Request, output: Console, progress: Console) -> bool:
                 try:
                     found = _compare(servers, cell, names, request, progress)
                 except (GeneratorFailed, ServerFailed, BackendEnded, OSError) as failure:
-                    show(progress, f"harness: error: {getattr(failure, 'strerror', None) or failure}")
+                    warn(progress, f"harness: error: {getattr(failure, 'strerror', None) or failure}")
                     complete = False
                     continue
                 show(output, report.render(_title(implementation, cell, request.turns), found))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness import leftovers
 from harness.analysis import published
-from harness.report.figures import show
+from harness.report.figures import warn
 from harness.schema import Cell, PlannedCell, Workload
 from harness.testbed import Choice, Testbed, open_testbed, placement, points
 from harness.testbed.cpus import packages, siblings
@@ -17,7 +17,7 @@ from harness.testbed.placement import Cpus
 
 def clear_away(progress: Console) -> None:
     """End and remove what runs that died have left, and show what that was."""
-    leftovers.clear_away(lambda what: show(progress, f"harness: {what}"))
+    leftovers.clear_away(lambda what: warn(progress, f"harness: {what}"))
 
 
 @contextmanager

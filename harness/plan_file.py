@@ -21,7 +21,7 @@ from harness.errors import BadInput
 from harness.options import Counts, CpuList, Duration, Number, Percentage, takes_several
 from harness.schema import PlanSource
 
-NO_KEYS: Final = frozenset({"plan", "resume", "dry-run", "help"})
+NO_KEYS: Final = frozenset({"plan", "resume", "dry-run", "quiet", "help"})
 """Options that say what is to be done with a plan, and are no part of one."""
 _MOST_BYTES: Final = 2**16
 _TAKE_NUMBERS: Final = (Duration, Counts, Number, Percentage, CpuList, click.IntRange)

@@ -21,7 +21,7 @@ from harness.measure import Contestant, LoadSide
 from harness.registry import Implementation, find
 from harness.report import figures
 from harness.report import soak as report
-from harness.report.figures import show
+from harness.report.figures import show, warn
 from harness.resources import Held, held
 from harness.schema import ENDED, PlannedCell, Workload
 from harness.servers import ServerFailed
@@ -82,7 +82,7 @@ def soak(request: Request, output: Console, progress: Console) -> Outcome:
             try:
                 soaked = _soak(servers, placed, request, progress)
             except (GeneratorFailed, ServerFailed, BackendEnded, OSError) as failure:
-                show(progress, f"harness: error: {failure}")
+                warn(progress, f"harness: error: {failure}")
                 outcome = "failed"
                 continue
             show(output, report.render(soaked))

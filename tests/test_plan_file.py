@@ -67,7 +67,7 @@ def parsed(command: click.Command, *arguments: str) -> dict[str, object]:
 def test_every_option_of_compare_has_its_key() -> None:
     options = {name.removeprefix("--") for option in compare.params for name in option.opts if name.startswith("--")}
     assert keys(compare).keys() == options - NO_KEYS
-    assert options & NO_KEYS == {"plan", "resume", "dry-run"}
+    assert options & NO_KEYS == {"plan", "resume", "dry-run", "quiet"}
     assert keys(compare).keys() == SAID_TWICE.keys()
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
 from harness.analysis import scaling, stats, steadiness, verdicts
+from harness.analysis.busy import Busy
 from harness.analysis.latency import Kind, LatencyHistogram
 from harness.analysis.ranking import rank
 from harness.analysis.series import NOTHING, Series, counted_alike, gather
@@ -65,6 +66,26 @@ def compare(plan: Plan, slices: Iterable[Slice], latencies: Latencies, *, interr
     )
 
 
+class Glance(NamedTuple):
+    """What is known of one implementation in one cell while the run is under way."""
+
+    summary: CellSummary
+    busy: Busy
+
+
+def glance(plan: Plan, cell: PlannedCell, slices: Iterable[Slice]) -> list[Glance]:
+    """Tell where a cell stands, in the order of the plan; nothing in it is the last word, and it has no latencies.
+
+    The figures are those of ``compare``. Their intervals are Student's t, which takes a hundredth of the time, as this
+    is computed while the next slice waits.
+    """
+    field = _Field.of(plan, cell, gather(plan, slices), quick=True)
+    return [
+        Glance(field.summarise(impl, {}), Busy(cell, field.load.get(impl.name, NOTHING)))
+        for impl in plan.taking_part(cell)
+    ]
+
+
 def is_within(plan: Plan, cell: PlannedCell, slices: Sequence[Slice], share: float) -> bool:
     """Tell whether every interval of a ratio in a cell is within a share of its value.
 
@@ -98,15 +119,24 @@ class _Field:
     load: Mapping[str, Series]
     fixed_rate: Mapping[str, Series]
     without_idle: Mapping[str, Series]
+    quick: bool
+    """Whether intervals are those that take no random numbers (``stats``)."""
 
     @classmethod
-    def of(cls, plan: Plan, cell: PlannedCell, measured: Mapping[tuple[str, str, Phase], Series]) -> "_Field":
+    def of(
+        cls,
+        plan: Plan,
+        cell: PlannedCell,
+        measured: Mapping[tuple[str, str, Phase], Series],
+        *,
+        quick: bool = False,
+    ) -> "_Field":
         names = [impl.name for impl in plan.taking_part(cell) if impl.conformant]
         found = [measured.get((cell.key, name, phase), NOTHING) for phase in _PHASES for name in names]
         alike = iter(counted_alike(found))
         load, fixed_rate, without_idle = ({name: next(alike) for name in names} for _ in _PHASES)
         # An open loop offers one rate to all in every slice.
-        return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load, without_idle)
+        return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load, without_idle, quick)
 
     def judge(self, impl: PlannedImplementation) -> Verdict:
         if not impl.conformant:
@@ -114,7 +144,7 @@ class _Field:
             unknown = not self.plan.conformance_checked or not impl.failed_cases
             return verdicts.not_checked() if unknown else verdicts.not_conformant(impl.failed_cases)
         own, fixed_rate = self.load[impl.name], self.fixed_rate[impl.name]
-        unsteady = steadiness.why_unsteady(own, self._compared_with(impl))
+        unsteady = steadiness.why_unsteady(own, self._compared_with(impl), quick=self.quick)
         return verdicts.judge(Load(self.cell, own, fixed_rate, unsteady))
 
     def _compared_with(self, impl: PlannedImplementation) -> Series:
@@ -193,7 +223,7 @@ class _Field:
         own, without = self.load[impl], self.without_idle[impl]
         resident = own.idle_rss_bytes
         known = WithIdle(rss_bytes=None if resident is None else resident / self.cell.idle)
-        unsteady = steadiness.why_unsteady(own, without)
+        unsteady = steadiness.why_unsteady(own, without, quick=self.quick)
         alone = verdicts.judge(Load(self.cell, without, without, unsteady))
         if alone.name in verdicts.WITHOUT_CLAIM:
             return known
@@ -216,8 +246,8 @@ class _Field:
         reference = figure(series[self.plan.reference])
         return stats.ratio(own, reference, self._draws("ratio", what, impl), series[impl].blocks)
 
-    def _draws(self, *names: str) -> np.random.Generator:
-        return stats.draws(self.plan.seed, self.cell.key, *names)
+    def _draws(self, *names: str) -> np.random.Generator | None:
+        return None if self.quick else stats.draws(self.plan.seed, self.cell.key, *names)
 
 
 def _percentiles(histogram: LatencyHistogram | None) -> LatencyUs:

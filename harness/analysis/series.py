@@ -2,10 +2,11 @@
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
+from operator import attrgetter
 
 from harness.analysis.stats import FEWEST_ROUNDS, ByRound
 from harness.schema import (
@@ -129,13 +130,13 @@ class Series:
     @cached_property
     def cpus(self) -> Mapping[int, CpuUse]:
         """What each CPU did in all slices together; empty where that was not observed."""
-        found: dict[int, Counter[str]] = defaultdict(Counter)
+        rows: defaultdict[int, list[tuple[int, ...]]] = defaultdict(list)
         for piece in self.slices.values():
             for use in piece.cpus:
-                for name in _TIMES:
-                    found[use.cpu][name] += getattr(use, name)
+                rows[use.cpu].append(_times(use))
+        sums = {cpu: map(sum, zip(*several, strict=True)) for cpu, several in rows.items()}
         exact = all(use.exact for piece in self.slices.values() for use in piece.cpus)
-        return {cpu: CpuUse(cpu=cpu, exact=exact, **sums) for cpu, sums in found.items()}
+        return {cpu: CpuUse(cpu=cpu, exact=exact, **dict(zip(_TIMES, each, strict=True))) for cpu, each in sums.items()}
 
     @cached_property
     def tcp(self) -> TcpCounts | None:
@@ -286,6 +287,7 @@ class Series:
 NOTHING = Series({})
 """What an implementation did that had no slice."""
 _TIMES = tuple(name for name in CpuUse.__struct_fields__ if name.endswith("_ns"))
+_times: Callable[[CpuUse], tuple[int, ...]] = attrgetter(*_TIMES)
 _OF_PROCESSES = ("server_user_ns", "server_system_ns")
 
 

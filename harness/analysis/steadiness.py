@@ -18,20 +18,22 @@ TREND_DEVIATIONS = 3.5
 FEWEST_FOR_TREND = 12
 
 
-def why_unsteady(own: Series, reference: Series) -> str:
+def why_unsteady(own: Series, reference: Series, *, quick: bool = False) -> str:
     """Say why the throughput of a server, as a ratio to the reference where there is one, is unsteady; empty if not.
 
-    Without a reference a trend shows nothing: the machine's own speed has one.
+    Without a reference a trend shows nothing: the machine's own speed has one. ``quick``: without random numbers, as in
+    ``stats``.
     """
     if not reference.rates_rps or not own.rates_rps:
         return ""
     shared = sorted(own.rates_rps.keys() & reference.rates_rps.keys())
     logs = [math.log(own.rates_rps[n] / reference.rates_rps[n]) for n in shared]
-    return _too_wide(own.rates_rps, reference.rates_rps, own) or _trend(logs)
+    draws = None if quick else stats.draws(0, "steadiness")
+    return _too_wide(own.rates_rps, reference.rates_rps, own, draws) or _trend(logs)
 
 
-def _too_wide(own: ByRound, reference: ByRound, series: Series) -> str:
-    ratio = stats.ratio(own, reference, stats.draws(0, "steadiness"), series.blocks)
+def _too_wide(own: ByRound, reference: ByRound, series: Series, draws: np.random.Generator | None) -> str:
+    ratio = stats.ratio(own, reference, draws, series.blocks)
     width = ratio.half_width_share
     if width is None or width <= WIDEST_SHARE:
         return ""

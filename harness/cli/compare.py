@@ -19,6 +19,7 @@ from harness.cli.shared_options import (
     implementations,
     placement,
     plan_file,
+    quiet,
     refuse_others,
     rfs,
     stored_run,
@@ -112,6 +113,7 @@ _MANUAL = Manual(
 @stored_run
 @plan_file
 @dry_run
+@quiet
 @click.pass_context
 def compare(
     context: click.Context,

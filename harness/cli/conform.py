@@ -7,7 +7,7 @@ import click
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import find_all, implementations, variants
+from harness.cli.shared_options import find_all, implementations, quiet, variants
 from harness.variants import Axes
 
 _MANUAL = Manual(
@@ -27,6 +27,7 @@ _MANUAL = Manual(
 @implementations
 @variants
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
+@quiet
 def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[str]) -> int:
     """Check each obligation of CONTRACT.md on running servers.
 

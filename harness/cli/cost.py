@@ -8,7 +8,7 @@ import click
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import find_all, implementations, placement, variants
+from harness.cli.shared_options import find_all, implementations, placement, quiet, variants
 from harness.options import FileName, Names
 from harness.schema import WORKLOADS, Workload
 from harness.testbed import Choice
@@ -39,6 +39,7 @@ _MANUAL = Manual(
               help="As with compare.")  # fmt: skip
 @placement
 @click.option("--json", "json_file", type=FileName(), metavar="FILE", help="Also write the figures to this file.")
+@quiet
 def cost(
     impls: str,
     externals: Sequence[str],

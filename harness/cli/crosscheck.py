@@ -10,7 +10,7 @@ from harness import plan
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import MAX_CONCURRENCY, external, find_all, placement
+from harness.cli.shared_options import MAX_CONCURRENCY, external, find_all, placement, quiet
 from harness.options import Names, Number
 from harness.schema import WORKLOADS, Client, Workload
 from harness.testbed import Choice
@@ -50,6 +50,7 @@ _MANUAL = Manual(
               help="Turns of each client, of a second.")  # fmt: skip
 @placement
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier one.  [default: random]")
+@quiet
 def crosscheck(
     impls: str,
     externals: Sequence[str],

@@ -17,6 +17,7 @@ from harness.cli.shared_options import (
     find_all,
     implementations,
     placement,
+    quiet,
     variants,
 )
 from harness.options import Counts, Duration, FileName, Number
@@ -73,6 +74,7 @@ _MANUAL = Manual(
     is_flag=True,
     help="Leave perf.data in the folder, for perf report and others, where all of it was read, too.",
 )
+@quiet
 def profile_command(
     impls: str,
     externals: Sequence[str],

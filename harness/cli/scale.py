@@ -18,6 +18,7 @@ from harness.cli.shared_options import (
     find_all,
     placement,
     plan_file,
+    quiet,
     refuse_others,
     rfs,
     stored_run,
@@ -72,6 +73,7 @@ _MANUAL = Manual(
 @stored_run
 @plan_file
 @dry_run
+@quiet
 @click.pass_context
 def scale(
     context: click.Context,

@@ -9,7 +9,7 @@ import click
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import placement
+from harness.cli.shared_options import placement, quiet
 from harness.options import Counts, Names, Number
 from harness.testbed import Choice
 from harness.testbed.placement import Cpus
@@ -38,6 +38,7 @@ _MANUAL = Manual(
               help="How many runs of the same server twice.")  # fmt: skip
 @placement
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the order of an earlier self test.  [default: random]")
+@quiet
 def selftest_command(
     parts: Sequence["Part"],
     runs: Sequence[int],

@@ -90,6 +90,17 @@ def placement(function: Callable[..., int]) -> Callable[..., int]:
     return decorated
 
 
+def _be_quiet(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's own
+    from harness.cli.consoles import PROGRESS
+
+    PROGRESS.quiet = value
+
+
+quiet = click.option(
+    "--quiet", "-q", is_flag=True, expose_value=False, callback=_be_quiet,
+    help="Nothing on standard error but errors and warnings.",
+)  # fmt: skip
+
 rfs = click.option(
     "--rfs", is_flag=True,
     help="Receive flow steering on the server's host: packets go to the CPU of the process that reads them; takes root "
@@ -163,5 +174,5 @@ def refuse_others(context: click.Context, *allowed: str) -> None:
     """Refuse options beside those that go together. Raises BadInput."""
     for option in context.command.params:
         name = option.name or ""
-        if name not in allowed and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if name not in {*allowed, "quiet"} and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise BadInput(f"{option.opts[0]}: not beside --resume, where the run's own plan counts; leave it out")

@@ -8,7 +8,7 @@ from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import MAX_CONCURRENCY, MAX_WORKERS, find_all, implementations, placement
+from harness.cli.shared_options import MAX_CONCURRENCY, MAX_WORKERS, find_all, implementations, placement, quiet
 from harness.options import Counts, Duration
 from harness.schema import WORKLOADS, Workload
 from harness.testbed import Choice
@@ -45,6 +45,7 @@ _MANUAL = Manual(
 @click.option("--budget", type=Duration(1, 86400), default="15m", show_default=True,
               help="The most time for each implementation; what is not done by then is broken off.")  # fmt: skip
 @placement
+@quiet
 def soak_command(
     impls: str,
     externals: Sequence[str],

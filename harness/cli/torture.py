@@ -9,7 +9,7 @@ from harness.__main__ import EXIT_INTERRUPTED
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
-from harness.cli.shared_options import external, find_all
+from harness.cli.shared_options import external, find_all, quiet
 from harness.errors import BadInput
 from harness.options import Counts, Duration, Number
 
@@ -43,6 +43,7 @@ _MANUAL = Manual(
               help="Worker processes of each of the four servers; they may share CPUs.")  # fmt: skip
 @click.option("--until-lost", is_flag=True, help="End as soon as a request is lost.")
 @click.option("--seed", type=Number(2**32 - 1), help="Repeats the faults of an earlier one.  [default: random]")
+@quiet
 def torture_command(
     name: str,
     externals: Sequence[str],

@@ -15,7 +15,7 @@ from harness.leftovers import temporary_folder
 from harness.registry import Implementation
 from harness.report import cost as report
 from harness.report import figures
-from harness.report.figures import show
+from harness.report.figures import show, warn
 from harness.schema import Workload
 from harness.servers import ServerFailed
 from harness.testbed import Choice, Testbed
@@ -53,7 +53,7 @@ def cost(request: Request, output: Console, progress: Console) -> bool:
                     with progress.status(f"{implementation.name}, {workload}"):
                         of_workload.append(measure(setting))
                 except ServerFailed as failure:
-                    show(progress, f"harness: error: {failure}")
+                    warn(progress, f"harness: error: {failure}")
                     complete = False
             if of_workload:
                 show(output, report.render(workload, of_workload))

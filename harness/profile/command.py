@@ -24,7 +24,7 @@ from harness.registry import Implementation, find
 from harness.report import figures
 from harness.report import plan as plan_report
 from harness.report import profile as report
-from harness.report.figures import show
+from harness.report.figures import show, warn
 from harness.results import RunFolder
 from harness.schema import Plan, PlannedCell, Workload
 from harness.servers import ServerFailed
@@ -81,7 +81,7 @@ def profile(request: Request, output: Console, progress: Console) -> Outcome:
                 with progress.status("What can the slowest do?"):
                     placed = _at_rate(placed, turns.find_rate(servers, placed))
             except _FAILURES as failure:
-                show(progress, f"harness: error: {_reason(failure)}")
+                warn(progress, f"harness: error: {_reason(failure)}")
                 return "failed"
         planned = _plan(request, placed, testbed)
         show(output, plan_report.render(planned))
@@ -159,9 +159,9 @@ class _Profiling:
         try:
             self.folder.check_room()
         except BadInput as full:
-            show(self.progress, f"harness: error: {full}")
+            warn(self.progress, f"harness: error: {full}")
         else:
-            show(self.progress, f"harness: error: {failure}")
+            warn(self.progress, f"harness: error: {failure}")
 
     def _turns(self, data: Path) -> Turns:
         [cell] = self.plan.cells
@@ -185,7 +185,7 @@ class _Profiling:
         except KeyboardInterrupt:
             return "interrupted"
         except (*_FAILURES, BadInput) as failure:
-            show(self.progress, f"harness: error: {_reason(failure)}")
+            warn(self.progress, f"harness: error: {_reason(failure)}")
             return "failed"
         return "failed" if taken.gone else "complete"
 
@@ -203,9 +203,9 @@ class _Profiling:
             if is_whole and not self.request.keep_perf_data:
                 data.unlink(missing_ok=True)
             elif not is_whole and data.exists():
-                show(self.progress, f"What perf has recorded is left in {data}")
+                warn(self.progress, f"What perf has recorded is left in {data}")
         for problem in problems:
-            show(self.progress, f"harness: error: {problem}")
+            warn(self.progress, f"harness: error: {problem}")
         has_all = all(any(turn.samples and turn.requests for turn in taken.of(name)) for name in self._names)
         return "failed" if outcome == "complete" and (problems or not has_all) else outcome
 

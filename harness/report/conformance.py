@@ -61,7 +61,8 @@ class ConformanceProgress:
             known = (implementation, reason) in self._told
             self._told.add((implementation, reason))
             text = f"{implementation}  {_MARKS[verdict.outcome]}  {name}: {'the same' if known else reason}"
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            tell = figures.warn if verdict.outcome == "failed" else figures.show
+            tell(self._console, text)
         if self._status is not None:
             self._status.update(self._text())
 

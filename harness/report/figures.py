@@ -111,3 +111,12 @@ def show(console: Console, text: str) -> None:
     """
     safe = "\n".join(line if line.isprintable() else _visible(line) for line in text.split("\n"))
     console.print(safe, highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(console: Console, text: str) -> None:
+    """Print a text as ``show`` does, also on a console that is to be quiet."""
+    was_quiet, console.quiet = console.quiet, False
+    try:
+        show(console, text)
+    finally:
+        console.quiet = was_quiet

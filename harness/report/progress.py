@@ -1,4 +1,4 @@
-"""How far a run has come: a bar on a terminal, a line now and then elsewhere."""
+"""How far a run has come: the whole screen of a terminal, or a line now and then elsewhere."""
 
 import time
 from collections.abc import Sequence
@@ -6,89 +6,139 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.live import Live
 
+from harness.analysis import stats
 from harness.report import figures
-from harness.schema import Cell, Schedule, Slice
+from harness.report.live import leader
+from harness.report.live.course import Course
+from harness.report.live.screen import Screen, time_left
+from harness.report.live.sparing import Sparing
+from harness.report.live.standings import Standings
+from harness.schema import Cell, Plan, Schedule, Slice
 
 LINE_EVERY_S = 10.0
 
 
 class RunProgress:
-    """Shows the progress of steps that count up to a known total; a context manager."""
+    """Shows a run from its plan and its slices; a context manager.
 
-    def __init__(self, console: Console, groups: int) -> None:
+    It works when it is told something, between slices; so nothing of it runs while a server is under load. A screen is
+    drawn on the terminal's other page, and what was there before comes back whatever ends the run.
+    """
+
+    def __init__(self, console: Console, plan: Plan, *, title: str = "", done: Sequence[Slice] = ()) -> None:
+        """``title`` is what the run is called, ``done`` are slices that earlier runs into its folder have left."""
         self._console = console
-        self._groups = groups
-        self._begun = 0
-        self._slices = 0
-        self._slices_of_group = 1
+        self._title = title
+        self._plan = plan
+        self._course, self._standings = Course(plan), Standings(plan)
+        self._sparing = Sparing()
+        self._messages: list[str] = []
+        self._doing = "starting servers"
         self._what = ""
-        self._first_cell = ""
-        self._started_s = time.monotonic()
-        self._told_s = self._started_s
-        self._bar = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
+        self._told_s = time.monotonic()
+        self._live: Live | None = None
+        for piece in done:
+            self._take(piece)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=self._groups)
+        if not self._console.quiet:
+            stats.get_ready()
+        if has_screen(self._console):
+            # Without a thread of its own; and what others print goes where it always does.
+            live = Live(
+                self._screen(),
+                console=self._console,
+                screen=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            live.start(refresh=True)  # which gives the terminal back where it fails
+            self._live = live
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            for message in self._messages:
+                figures.warn(self._console, message)
 
-    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:  # noqa: ARG002
         """Tell that cells that are measured together begin; it is told again with each block."""
+        self._course.schedule(cells, schedule)
         first, *_, last = [cells[0].key, *(cell.key for cell in cells)]
-        if first == self._first_cell:
-            return
-        self._first_cell = first
-        self._begun += 1
-        self._slices, self._slices_of_group = 0, max(1, schedule.rounds * contestants)
         which = first if first == last else f"{first} to {last}"
-        self._what = f"{which}: {schedule.rounds} rounds of {schedule.slice_s * 1000:.0f} ms each"
+        what = f"{which}: {schedule.rounds} rounds of {schedule.slice_s * 1000:.0f} ms each"
         if schedule.blocks > 1:
-            self._what += f" in {schedule.blocks} blocks"
-        self._told_s = time.monotonic()
-        self._tell(f"{self._what}{'' if self._task is not None else self._left()}")
+            what += f" in {schedule.blocks} blocks"
+        if what == self._what:
+            return
+        self._what = self._doing = what
+        if self._live is not None:
+            self._draw()
+        else:
+            self._tell(f"{self._what}{self._left()}")
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
-        self._slices += measured.phase == "load"
-        if self._task is not None:
-            self._bar.update(self._task, completed=self._done(), description=f"{measured.cell} {measured.impl:<10}")
-        elif time.monotonic() - self._told_s >= LINE_EVERY_S:
-            self._told_s = time.monotonic()
-            self._tell(f"{self._what}, {measured.round + 1} done{self._left()}")
+        self._take(measured)
+        if self._live is not None:
+            if self._sparing.is_due:
+                self.refresh()
+        elif not self._console.quiet and time.monotonic() - self._told_s >= LINE_EVERY_S:
+            self.refresh()
+            self._tell(f"{self._what}, {measured.round + 1} done{self._left()}{self._leader()}")
+
+    def refresh(self) -> None:
+        """Work out where the cells stand, and draw that where there is a screen."""
+        with self._sparing.working():
+            self._standings.look()
+            self._draw()
 
     def failed(self, what: str) -> None:
         """Tell that a server did not start, or gets no more slices."""
-        self._console.print(figures.printable(what), highlight=False, markup=False, soft_wrap=True)
+        self._messages.append(what)
+        if self._live is None:
+            figures.warn(self._console, figures.printable(what))
+
+    def _take(self, piece: Slice) -> None:
+        self._course.take(piece)
+        self._standings.take(piece)
+        self._doing = f"{piece.cell}, round {piece.round + 1}"
+        if (schedule := self._course.schedule_now) is not None:
+            self._doing += f" of {schedule.rounds}"
+            if schedule.blocks > 1:
+                self._doing += f", block {schedule.block_of(piece.round) + 1} of {schedule.blocks}"
+        self._doing += f": {piece.impl}"
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            self._live.update(self._screen(), refresh=True)
+
+    def _screen(self) -> Screen:
+        return Screen(self._title, self._plan, self._course, self._standings, self._doing, self._messages)
 
     def _tell(self, line: str) -> None:
         """Print a line that is not broken, whatever width the console takes a file to have."""
-        self._console.print(line, highlight=False, soft_wrap=True)
-
-    def _done(self) -> float:
-        return self._begun - 1 + self._slices / self._slices_of_group
+        self._told_s = time.monotonic()
+        figures.show(self._console, line)
 
     def _left(self) -> str:
-        done = self._done()
-        if not done:
-            return ""
-        elapsed_s = time.monotonic() - self._started_s
-        return f", about {elapsed_s * (self._groups - done) / done:.0f} s left"
+        left_s = self._course.left_s
+        return "" if left_s is None else f", about {time_left(left_s)} left"
+
+    def _leader(self) -> str:
+        """Say who leads; of cells that are measured together in the last, which has the most workers."""
+        *_, cell = self._course.group
+        text = leader.so_far(self._standings.of(cell), self._plan.reference)
+        return f"; {text}" if text else ""
+
+
+def has_screen(console: Console) -> bool:
+    """Tell whether a console is a terminal that can be drawn on, and no file that is to have colours as on one."""
+    return console.is_terminal and not console.is_dumb_terminal and console.file.isatty() and not console.quiet

@@ -39,7 +39,7 @@ def selftest(request: Request, output: Console, progress: Console) -> bool:
     try:
         return _try_parts(request, output, progress)
     except (ServerFailed, GeneratorFailed, BackendEnded, OSError) as failure:
-        figures.show(progress, f"harness: error: {failure}")
+        figures.warn(progress, f"harness: error: {failure}")
         return False
 
 
