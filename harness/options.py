@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness import preload
 from harness.errors import BadInput
@@ -66,6 +67,20 @@ class Names(click.ParamType[tuple[str, ...]]):
             if name not in self._allowed:
                 self.fail(f"{name!r} is not one of {', '.join(self._allowed)}", param, ctx)
         return names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG002
+        """Offer names that are not in the list yet."""
+        return next_in_list(self._allowed, incomplete)
+
+
+def next_in_list(names: Sequence[str], incomplete: str) -> list[CompletionItem[str]]:
+    """Return how a list that is being typed, with commas, can go on: with each of ``names`` that is not in it."""
+    before, comma, last = incomplete.rpartition(",")
+    return [
+        CompletionItem(before + comma + name)
+        for name in names
+        if name.startswith(last) and name not in before.split(",")
+    ]
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
@@ -177,6 +192,10 @@ class FileName(click.ParamType[Path]):
         if not str(value):
             self.fail("an empty text names no file", param, ctx)
         return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG002
+        """Let the shell offer files."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 def takes_several(kind: click.ParamType[Any]) -> bool:

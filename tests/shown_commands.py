@@ -12,7 +12,7 @@ from harness.cli import cli
 PROGRAMS = {"harness", ".venv/bin/harness"}
 _BLOCK_LINE = re.compile(r"^(?: {4}|\$ )\s*(?:\$ )?((?:\.venv/bin/)?harness .*)$", re.MULTILINE)
 _INLINE = re.compile(r"`((?:\.venv/bin/)?harness [^`]+)`")
-_ENDS_A_COMMAND = {"|", ">", "&&", ";", "||"}
+_ENDS_A_COMMAND = "|>&;"
 
 
 def in_markdown(path: Path) -> Iterator[str]:
@@ -27,7 +27,7 @@ def arguments(command: str) -> list[str]:
     """Split a command as a shell would, up to a pipe or the like and without a comment; the program is left out."""
     program, *words = shlex.split(command, comments=True)
     assert program in PROGRAMS, command
-    return words[: next((index for index, word in enumerate(words) if word in _ENDS_A_COMMAND), len(words))]
+    return words[: next((index for index, word in enumerate(words) if word[:1] in set(_ENDS_A_COMMAND)), len(words))]
 
 
 def parse(command: str) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from harness.cli import start
+from harness.cli import shells, start
 from harness.cli.ending import EXIT_BAD_INPUT
 from harness.cli.lazy_group import LazyGroup, Listed, Section
 from harness.errors import BadInput
@@ -41,16 +41,19 @@ SECTIONS = (
     ),
     Section(
         "Set the machine up",
-        (Listed("tune", "Set a network card up for a worker on each CPU, or back."),),
+        (
+            Listed("doctor", "Tell whether this machine is set up for measuring.", "doctor:doctor_command"),
+            Listed("tune", "Set a network card up for a worker on each CPU, or back."),
+        ),
     ),
     Section(
         "Can the figures be trusted",
         (
             Listed("selftest", "Try the harness on what is known.", "selftest:selftest_command"),
             Listed("crosscheck", "Compare the built-in load generator with ab and wrk."),
-            Listed("doctor", "Tell whether this machine is set up for measuring.", "doctor:doctor_command"),
         ),
     ),
+    Section("This program", (Listed("completion", "Print what makes a shell complete commands and values."),)),
 )
 
 
@@ -59,6 +62,7 @@ def run() -> int:
 
     Raises KeyboardInterrupt.
     """
+    shells.register()
     try:
         return int(cli.main(prog_name="harness", standalone_mode=False) or 0)
     except (BadInput, click.ClickException) as error:

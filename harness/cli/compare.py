@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
 from harness.cli.manual import Documented, Example, Manual
@@ -85,7 +86,10 @@ _MANUAL = Manual(
 @implementations
 @variants
 @click.option(
-    "--reference", metavar="NAME", help="What ratios are taken to.  [default: epoll_raw, or its first variant]"
+    "--reference",
+    metavar="NAME",
+    shell_complete=candidates.implementation,
+    help="What ratios are taken to.  [default: epoll_raw, or its first variant]",
 )
 @click.option(
     "--workloads", type=Names(WORKLOADS), default=",".join(WORKLOADS), show_default=True,

@@ -7,6 +7,7 @@ from typing import get_args
 import click
 
 from harness import plan
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
@@ -39,6 +40,7 @@ _MANUAL = Manual(
 
 @click.command(cls=Documented, manual=_MANUAL)
 @click.option("--impls", default=plan.REFERENCE, show_default=True, metavar="NAMES",
+              shell_complete=candidates.implementations,
               help="Servers to load: folders of impls/, with commas between them.")  # fmt: skip
 @external
 @click.option("--clients", type=Names(OTHER_CLIENTS), help="Other load generators.  [default: those installed]")

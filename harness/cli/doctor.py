@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import candidates
 from harness.cli.compare import MAX_IDLE
 from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED
@@ -27,7 +28,7 @@ _MANUAL = Manual(
     statuses={
         EXIT_FAILED: "there is a problem: figures will be wrong, or a run will fail; with warnings alone it is 0",
     },
-    see_also=("docs/doctor.md", "harness selftest"),
+    see_also=("harness tune", "harness selftest", "docs/doctor.md"),
 )
 
 
@@ -39,7 +40,7 @@ _MANUAL = Manual(
 @click.option("--idle", type=Counts(MAX_IDLE, smallest=0, several=False), default="0", show_default=True,
               help="Idle connections beside those.")  # fmt: skip
 @placement
-@click.option("--nic", "devices", multiple=True, metavar="DEV",
+@click.option("--nic", "devices", multiple=True, metavar="DEV", shell_complete=candidates.devices,
               help="A network device that servers are to be reached by; may repeat.  [default: none; those that are up "
               "are looked at]")  # fmt: skip
 @click.option("--json", "json_file", type=FileName(), is_flag=False, flag_value=_STANDARD_OUTPUT, metavar="[FILE]",

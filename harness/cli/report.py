@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT
 from harness.cli.manual import Documented, Example, Manual
 from harness.errors import BadInput
@@ -23,7 +24,7 @@ _MANUAL = Manual(
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.argument("runs", type=FileName(), nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", type=FileName(), nargs=-1, required=True, metavar="RUN...", shell_complete=candidates.runs)
 @click.option("--html", is_flag=True, help="Make a page with plots instead, which needs no network and no other file.")
 @click.option("--out", type=FileName(), metavar="FILE",
               help="Where the page goes.  [default: report.html in RUN; of several there is none]")  # fmt: skip

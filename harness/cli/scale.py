@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness import plan
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
 from harness.cli.manual import Documented, Example, Manual
@@ -55,11 +56,23 @@ _MANUAL = Manual(
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.option("--impls", type=Listing(), default=plan.REFERENCE, show_default=True, metavar="NAMES",
-              help="As with compare.")  # fmt: skip
+@click.option(
+    "--impls",
+    type=Listing(),
+    default=plan.REFERENCE,
+    show_default=True,
+    metavar="NAMES",
+    shell_complete=candidates.implementations,
+    help="As with compare.",
+)
 @external
 @variants
-@click.option("--reference", metavar="NAME", help="As with compare.  [default: epoll_raw, or its first variant]")
+@click.option(
+    "--reference",
+    metavar="NAME",
+    shell_complete=candidates.implementation,
+    help="As with compare.  [default: epoll_raw, or its first variant]",
+)
 @click.option("--workloads", type=Names(WORKLOADS), default="short", show_default=True, help="As with compare.")
 @click.option("--workers", type=Ranges(MAX_WORKERS), metavar="NUMBERS",
               help="As in 1..4 or 1,2,4..8.  [default: 1, 2, 4, 8, ... while as many cores are left]")  # fmt: skip

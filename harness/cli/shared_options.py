@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from harness import plan
+from harness.cli import candidates
 from harness.errors import BadInput
 from harness.options import Counts, CpuList, FileName, Listing, Names, Number, Preload
 from harness.peers import PEERS
@@ -35,6 +36,7 @@ def implementations(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name implementations."""
     impls = click.option(
         "--impls", type=Listing(), default="all", show_default=True, metavar="NAMES",
+        shell_complete=candidates.implementations,
         help="Folders of impls/, with commas between them, NAME+percpu+lean for one with --listen percpu --lean; "
         f"'all', or 'none'; also {' and '.join(PEERS)}, where installed.",
     )  # fmt: skip
@@ -118,7 +120,7 @@ def stored_run(function: Callable[..., int]) -> Callable[..., int]:
                      help="Where the run's folder is made."),
         click.option("--json", "json_file", type=FileName(), metavar="FILE",
                      help="Also write the summary to this file."),
-        click.option("--resume", "run", type=FileName(), metavar="RUN",
+        click.option("--resume", "run", type=FileName(), metavar="RUN", shell_complete=candidates.runs,
                      help="Go on with this run where it ended; its plan stays, so no other option but --json."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -145,6 +147,7 @@ def plan_file(function: Callable[..., int]) -> Callable[..., int]:
 
     return click.option(
         "--plan", type=FileName(), is_eager=True, callback=_read_plan, metavar="FILE",
+        shell_complete=candidates.plans,
         help="Read options from a TOML file, a line each, as in budget = '60s', workers = [1, 2] or lean = true; what "
         "is given here as well counts instead. plans/ has some.",
     )(with_source)  # fmt: skip

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from harness.cli.manual import Example
 
 START = (
+    Example("what on this machine would spoil the figures, and the command that mends it", "harness doctor"),
     Example("every server at every job, in four minutes; Ctrl-C keeps what was measured", "harness compare"),
-    Example("print that again; compare names the folder of each run", "harness report results/RUN"),
+    Example("a page with plots of it; compare has named the run's folder", "harness report results/RUN --html"),
     Example("the evidence behind what it says", "harness explain results/RUN short"),
     Example(
         "then choose: these servers, this job, this long",

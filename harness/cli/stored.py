@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
@@ -31,9 +32,9 @@ _DIFF = Manual(
 
 
 @click.command(cls=Documented, manual=_EXPLAIN)
-@click.argument("run", type=FileName())
-@click.argument("cell")
-@click.option("--impl", metavar="NAME", help="Only this implementation.")
+@click.argument("run", type=FileName(), shell_complete=candidates.runs)
+@click.argument("cell", shell_complete=candidates.cells)
+@click.option("--impl", metavar="NAME", shell_complete=candidates.measured, help="Only this implementation.")
 def explain(run: Path, cell: str, impl: str | None) -> int:
     """Print the evidence behind the verdicts of one cell.
 
@@ -47,9 +48,9 @@ def explain(run: Path, cell: str, impl: str | None) -> int:
 
 
 @click.command(cls=Documented, manual=_DIFF)
-@click.argument("old", type=FileName())
-@click.argument("new", type=FileName())
-@click.option("--reference", metavar="NAME",
+@click.argument("old", type=FileName(), shell_complete=candidates.runs)
+@click.argument("new", type=FileName(), shell_complete=candidates.runs)
+@click.option("--reference", metavar="NAME", shell_complete=candidates.measured,
               help="What ratios are taken to, in both.  [default: OLD's, where it was measured in both]")  # fmt: skip
 @click.option("--fail-if-slower", type=Percentage(0.1, 1000), metavar="PERCENT",
               help="End with status 1 when a change for the worse is shown (its interval excludes 1) and its size is "

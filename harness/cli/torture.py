@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from harness.__main__ import EXIT_INTERRUPTED
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
@@ -35,7 +36,7 @@ _MANUAL = Manual(
 
 
 @click.command("torture", cls=Documented, manual=_MANUAL)
-@click.option("--impl", "name", default="", metavar="NAME",
+@click.option("--impl", "name", default="", metavar="NAME", shell_complete=candidates.implementation,
               help="A folder of impls/, or NAME+percpu+lean.  [default: none]")  # fmt: skip
 @external
 @click.option("--for", "duration_s", type=Duration(2, 86400), default="60s", show_default=True, help="How long.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.cli.manual import Documented, Example, Manual
@@ -27,13 +28,15 @@ _MANUAL = Manual(
         EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; --apply has brought all back",
     },
     files={"/run/percore-tune-DEV.json": "what was before the first --apply; written before anything is changed"},
-    see_also=("docs/tuning.md",),
+    see_also=("harness doctor", "docs/tuning.md"),
 )  # fmt: skip
 _BESIDE_REVERT = {"nic", "revert", "state"}
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.option("--nic", required=True, metavar="DEV", help="The network card, as in eth0.")
+@click.option(
+    "--nic", required=True, metavar="DEV", shell_complete=candidates.devices, help="The network card, as in eth0."
+)
 @click.option("--cpus", type=CpuList(), help="Those that share its work, as in 0-3 or 0,2.  [default: all]")
 @click.option("--rfs", is_flag=True,
               help="Receive flow steering, too: packets go to the CPU of the process that reads them.")  # fmt: skip
