@@ -34,7 +34,7 @@ SECTIONS = (
     Section(
         "Judge stored runs, on any machine",
         (
-            Listed("report", "Print a stored run again, or make a page with plots of it."),
+            Listed("report", "Print stored runs again, or make a page of them."),
             Listed("explain", "Print the evidence behind the verdicts of one cell.", "stored:explain"),
             Listed("diff", "Say what changed from one run to another.", "stored:diff"),
         ),
