@@ -400,10 +400,12 @@ def test_rules_of_nf_tables_are_counted(tool: Callable[[str, str], str], tmp_pat
     read = f"{sys.executable} -c 'from harness.doctor import netfilter; print(netfilter.read())'"
     filtering = (
         "nft 'add table ip mine; add chain ip mine in { type filter hook input priority 0; }; "
-        "add chain ip mine other; add rule ip mine in counter; add rule ip mine other counter; add table ip empty'"
+        "add chain ip mine other; add rule ip mine in counter; add rule ip mine other counter; add table ip empty; "
+        "add table inet more; add chain inet more in { type filter hook input priority 1; }; "
+        "add rule inet more in counter'"
     )
     printed = in_a_network_of_its_own(tool, "bash", "-c", f"set -e; {untracked}; {read}; {filtering}; {read}")
-    assert printed.splitlines() == [str(Ruleset()), str(Ruleset(1, 2, ("ip mine",)))]
+    assert printed.splitlines() == [str(Ruleset()), str(Ruleset(2, 3, ("inet more", "ip mine")))]
 
 
 def test_the_page_is_what_the_checks_say() -> None:

@@ -1,6 +1,7 @@
 """The rules that nf_tables has for packets, by netlink; those of iptables-nft are among them. Takes CAP_NET_ADMIN."""
 
 import errno
+import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ def read() -> Ruleset | None:
     from pyroute2.nftables.main import NFTables  # noqa: PLC0415  see above
 
     try:
-        with NFTables() as tables:
+        with NFTables(nfgen_family=socket.AF_UNSPEC) as tables:  # else of IPv4 alone
             return _sorted_out(tables.get_chains(), tables.get_rules())
     except NetlinkError as refused:
         return Ruleset() if refused.code in _ABSENT else None
