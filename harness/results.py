@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import msgspec
 
@@ -169,16 +169,14 @@ def load(path: Path) -> StoredRun:
 
     Whatever the files hold, it raises nothing but BadInput, and takes memory in proportion to what it returns.
     """
-    if not path.is_dir():
-        raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
-    plan = _read_json(path / PLAN, Plan)
+    plan = load_plan(path)
     if os.path.lexists(path / PROFILE):
         raise BadInput(f"{path}: is of harness profile, and no comparison; harness report prints it")
     if plan.command == "profile":
         raise BadInput(f"{path}: is of a run of harness profile that ended before it had tables; begin a new one")
     notes: list[str] = []
     known = _Known(plan)
-    slices = tuple(_read_lines(path / SLICES, known.slice, notes))
+    slices = tuple(stream_slices(path, plan, notes))
     histograms: dict[histogram_log.Key, LatencyHistogram] = {}
     for found in _read_lines(path / HISTOGRAMS, known.histogram, notes):
         if found is not None:
@@ -199,7 +197,14 @@ def load(path: Path) -> StoredRun:
 
 def load_plan(path: Path) -> Plan:
     """Read the plan of a run. Raises nothing but BadInput."""
+    if not path.is_dir():
+        raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
     return _read_json(path / PLAN, Plan)
+
+
+def stream_slices(path: Path, plan: Plan, notes: list[str]) -> Iterator[Slice]:
+    """Yield the slices of a run one by one; what had to be left out is added to ``notes``. Raises BadInput."""
+    yield from _read_lines(path / SLICES, _Known(plan).slice, notes)
 
 
 def load_profile(path: Path) -> Profile | None:
@@ -239,24 +244,34 @@ def write_json(path: Path, value: object) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write ``data`` likewise. Raises BadInput."""
-    if _is_replaced(path):
-        _replace_by(path, data)
-        return
-    with _named(path, "written"), path.open("ab") as file:
+    with writing(path) as file:
         file.write(data)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that is to be written as ``write_json`` does; after an exception the old one is still there."""
+    if _is_replaced(path):
+        with _replacing(path) as file:
+            yield file
+        return
+    with _named(path, "written"), path.open("ab") as file:
+        yield file
+
+
 def _replace(path: Path, value: object) -> None:
-    _replace_by(path, _indented(value))
+    with _replacing(path) as file:
+        file.write(_indented(value))
 
 
-def _replace_by(path: Path, data: bytes) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file as a whole. A link is replaced, too: what it leads to is another run's, or nobody's of ours."""
     with _named(path, "written"):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 os.fchmod(file.fileno(), 0o644)
             Path(temporary).replace(path)
         except BaseException:

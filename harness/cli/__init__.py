@@ -37,6 +37,7 @@ SECTIONS = (
             Listed("report", "Print stored runs again, or make a page of them."),
             Listed("explain", "Print the evidence behind the verdicts of one cell.", "stored:explain"),
             Listed("diff", "Say what changed from one run to another.", "stored:diff"),
+            Listed("export", "Write a stored run as CSV, Parquet or OpenMetrics."),
         ),
     ),
     Section(

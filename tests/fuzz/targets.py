@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
+from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
@@ -14,6 +15,7 @@ import msgspec
 
 from harness import histogram_log, strict_json
 from harness.analysis import strace
+from harness.cli.compare import compare
 from harness.conformance.reply import Reply, head_length
 from harness.conformance.violation import ContractViolation
 from harness.environment_schema import Environment
@@ -23,7 +25,8 @@ from harness.loadgen.control import _outcome
 from harness.loadgen.messages import Measured, Times, frame, read_payload
 from harness.loadgen.witnesses import Ab, Witness, Wrk
 from harness.loadgen.witnesses.base import Printed
-from harness.registry import find
+from harness.plan_file import PlanFile, keys
+from harness.registry import ROOT, find
 from harness.schema import Plan, Slice, Summary
 from harness.testbed import cpus
 from impls import addresses, flags
@@ -50,6 +53,9 @@ _JSON_TOKENS = [
     b"9" * 400,
     b"\\ud800",
     b"\xff",
+]
+_TOML_TOKENS = [
+    *(b"=", b"\n", b"#", b'"', b"'", b'"""', b"'''", b"[", b"]", b"{", b"}", b".", b"true", b"nan", b"1e400", b"\r\n")
 ]
 _LONGEST_BY_BYTES = 400
 """Longer inputs would take most of the time, byte by byte."""
@@ -106,6 +112,14 @@ def _names(data: bytes) -> None:
     names, *externals = data.decode(errors="surrogateescape").split("\x01")
     with suppress(BadInput):
         assert find(names, externals)
+
+
+def _plan_file(data: bytes) -> None:
+    context = compare.make_context("compare", [])
+    with suppress(BadInput):
+        found = PlanFile.parse(Path("x.toml"), data, context)
+        assert found.values.keys() == found.lines.keys() <= keys(compare).keys()
+        assert all(1 <= line <= data.count(b"\n") + 1 for line in found.lines.values())
 
 
 def _json(kind: type[Any]) -> Callable[[bytes], None]:
@@ -197,6 +211,11 @@ TARGETS: Final = {
             ["harness/registry.py", "harness/variants.py"],
             [b"all", b"uvloop,trio+lean\x01a=true x", b"gevent+percpu+lean"],
             [*_TEXT_TOKENS, b"\x01"],
+        ),
+        Target(
+            *("plan files", _plan_file, ["harness/plan_file.py", "harness/toml_lines.py"]),
+            [path.read_bytes() for path in sorted((ROOT / "plans").glob("*.toml"))],
+            [*_TOML_TOKENS, *_TEXT_TOKENS, *(f"\n{key} = ".encode() for key in keys(compare))],
         ),
         *(
             Target(

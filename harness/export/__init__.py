@@ -1,0 +1,1 @@
+"""What a run has found, for other programs: tables as CSV and Parquet, the summary as OpenMetrics."""
