@@ -103,6 +103,23 @@ def test_an_unknown_option_is_told_in_one_line_with_the_one_that_is_meant(listed
     assert "--help" in said.err
 
 
+def test_manual_pages_are_ones_that_man_can_set(tool: Callable[[str, str], str], tmp_path: Path) -> None:
+    groff = tool("groff", "groff")
+    for name in ["", *(one.name for one in LISTED)]:
+        said = run("man", *([name] if name else []))
+        assert (said.status, said.err) == (EXIT_DONE, "")
+        (tmp_path / f"{name or 'all'}.1").write_text(said.out)
+    pages = sorted(tmp_path.iterdir())
+    checked = subprocess.run(
+        [groff, "-man", "-ww", "-Tutf8", "-rHY=0", *pages], capture_output=True, text=True, check=True
+    )
+    assert checked.stderr == ""
+    set_text = " ".join(checked.stdout.split())
+    for listed in LISTED:
+        assert listed.summary.rstrip(".")[1:] in set_text
+        assert f" harness {listed.name} " in set_text
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["report", str(RUN)]])
 def test_output_that_cannot_be_written_is_told(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:

@@ -54,7 +54,13 @@ SECTIONS = (
             Listed("crosscheck", "Compare the built-in load generator with ab and wrk."),
         ),
     ),
-    Section("This program", (Listed("completion", "Print what makes a shell complete commands and values."),)),
+    Section(
+        "This program",
+        (
+            Listed("completion", "Print what makes a shell complete commands and values."),
+            Listed("man", "Print the manual page of a command, or of all."),
+        ),
+    ),
 )
 
 

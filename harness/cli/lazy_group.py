@@ -78,8 +78,12 @@ class LazyGroup(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what is the same for all of them."""
         with formatter.section("Exit status, the same for all"):
-            formatter.write_dl([(str(status), meaning) for status, meaning in STATUSES.items()])
+            formatter.write_dl(self.exit_statuses())
         super().format_epilog(ctx, formatter)
+
+    def exit_statuses(self) -> list[tuple[str, str]]:
+        """Return each with what it means everywhere."""
+        return [(str(status), meaning) for status, meaning in STATUSES.items()]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Return commands that begin like this, and options."""
