@@ -64,6 +64,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("mode", "impl"), pairs, ids=[f"{mode}-{one.name}" for mode, one in pairs])
 
 
+@pytest.fixture
+def reference() -> Implementation:
+    """Return the one implementation on which is tried what is the same code in all."""
+    [found] = find(REFERENCE)
+    return found
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_survives() -> Iterator[None]:
     """Fail when a process that a test started is still there in the end, and end it."""

@@ -175,9 +175,9 @@ def test_the_disk_of_the_log_is_full__lines_are_lost_and_counted_and_no_connecti
 
 
 def test_the_parent_cannot_write_its_own_lines_to_the_log__they_are_counted(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1", "-v", "-o", "/dev/full"])
         [worker] = expect_workers(subject, server, 1)
         lost = counted(server, "log")

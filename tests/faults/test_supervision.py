@@ -144,9 +144,9 @@ def test_a_worker_of_a_proxy_is_killed_with_9__exchanges_of_the_others_are_finis
     ("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGABRT, "SIGABRT"), (REAL_TIME, f"signal {REAL_TIME}")]
 )
 def test_a_worker_is_ended_by_a_signal__the_log_and_standard_error_name_it(
-    number: int, name: str, impl: Implementation, tmp_path: Path
+    number: int, name: str, reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, number)
@@ -156,12 +156,14 @@ def test_a_worker_is_ended_by_a_signal__the_log_and_standard_error_name_it(
 
 
 def test_the_server_was_started_with_sigchld_ignored__a_worker_that_dies_is_replaced_and_the_cause_is_told(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
     )
-    with Subject(replace(impl, argv=(sys.executable, "-c", ignoring, *impl.argv)), (), tmp_path, None) as subject:
+    with Subject(
+        replace(reference, argv=(sys.executable, "-c", ignoring, *reference.argv)), (), tmp_path, None
+    ) as subject:
         server = subject.start(["-w", "1"])
         [worker] = expect_workers(subject, server, 1)
         os.kill(worker, signal.SIGKILL)
@@ -172,9 +174,9 @@ def test_the_server_was_started_with_sigchld_ignored__a_worker_that_dies_is_repl
 
 
 def test_a_worker_dies_while_its_parent_has_no_file_left__it_is_replaced_when_there_is_room(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         [worker] = expect_workers(subject, server, 1)
         assert processes.wait_until(partial(has_started, server), WITHIN_S)
@@ -188,9 +190,9 @@ def test_a_worker_dies_while_its_parent_has_no_file_left__it_is_replaced_when_th
 
 
 def test_workers_die_one_after_another__their_parent_keeps_no_descriptor_of_theirs(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1"])
         expect_workers(subject, server, 1)
         assert processes.wait_until(partial(has_started, server), WITHIN_S)

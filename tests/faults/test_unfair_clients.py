@@ -18,7 +18,7 @@ from harness.registry import Implementation
 from tests.faults.limited import REPLY, TIMEOUT_S, exchange, running
 from tests.peers import serving
 
-OTHERS = 10
+OTHERS = 4
 WITHIN_S = 8.0
 """For each of the others: no measure of speed, only much less than for ever."""
 BEGIN = b"POST / HTTP/1.1\r\nContent-Length: 900000000000\r\n\r\n"

@@ -65,9 +65,9 @@ def test_a_worker_is_killed_after_privileges_were_given_up__another_serves_the_l
 
 
 def test_the_parent_is_killed_after_privileges_were_given_up__its_workers_end(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1", "--user", NAME, "-o", "/dev/null"])
         [worker] = expect_workers(subject, server, 1)
         os.kill(server.pid, SIGKILL)
@@ -133,11 +133,11 @@ def test_sighup_comes_when_the_user_may_not_open_the_log_any_more__the_old_file_
 
 
 def test_the_log_is_not_the_users_to_write__one_line_names_it_and_nothing_is_left(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         finished = subject.run(["-w", "1", "--user", NAME, "-o", str(closed / "log")], [subject.reserve()])
     assert finished.status == 2
     assert finished.left_running == 0
@@ -187,8 +187,10 @@ def test_the_user_that_a_server_was_started_as_has_capabilities__they_serve_to_l
         assert capabilities(server) == set()
 
 
-def test_root_starts_a_server_with_inheritable_capabilities__none_is_left(impl: Implementation, tmp_path: Path) -> None:
-    inheriting = replace(impl, argv=("setpriv", "--inh-caps", "+net_bind_service", "--", *impl.argv))
+def test_root_starts_a_server_with_inheritable_capabilities__none_is_left(
+    reference: Implementation, tmp_path: Path
+) -> None:
+    inheriting = replace(reference, argv=("setpriv", "--inh-caps", "+net_bind_service", "--", *reference.argv))
     with Subject(inheriting, (), tmp_path, None) as subject:
         server = subject.start(["-w", "1", "--user", NAME, "-o", "/dev/null"], [low_address()])
         expect_workers(subject, server, 1)
@@ -197,9 +199,9 @@ def test_root_starts_a_server_with_inheritable_capabilities__none_is_left(impl: 
 
 
 def test_the_process_may_not_become_another_user__one_line_says_what_would_help(
-    impl: Implementation, tmp_path: Path
+    reference: Implementation, tmp_path: Path
 ) -> None:
-    with Subject(impl, (), tmp_path, None) as subject:
+    with Subject(reference, (), tmp_path, None) as subject:
         finished = subject.run(["-w", "1", "--user", NAME], [subject.reserve()], without_capability=CAP_SETUID)
     assert finished.status == 2
     assert finished.left_running == 0
