@@ -33,6 +33,8 @@ _A_LITTLE_BYTES = 65_536
 _LARGEST_BYTES = 16 * 2**20
 _LONGEST_LINE_BYTES = 4 * 2**20
 """A slice on thousands of CPUs is about a megabyte."""
+_ASKED_WITHIN_S = 0.5
+"""``is_under_way`` takes microseconds; on a busy machine some more."""
 _RIGHT = "it must be as harness compare wrote it"
 
 T = TypeVar("T")
@@ -169,11 +171,7 @@ def load(path: Path) -> StoredRun:
 
     Whatever the files hold, it raises nothing but BadInput, and takes memory in proportion to what it returns.
     """
-    plan = load_plan(path)
-    if os.path.lexists(path / PROFILE):
-        raise BadInput(f"{path}: is of harness profile, and no comparison; harness report prints it")
-    if plan.command == "profile":
-        raise BadInput(f"{path}: is of a run of harness profile that ended before it had tables; begin a new one")
+    plan = load_comparison(path)
     notes: list[str] = []
     known = _Known(plan)
     slices = tuple(stream_slices(path, plan, notes))
@@ -193,6 +191,21 @@ def load(path: Path) -> StoredRun:
         summary=summary,
         notes=tuple(notes),
     )
+
+
+def load_comparison(path: Path) -> Plan:
+    """Read the plan of a comparison. Raises nothing but BadInput, for the folder of a profile as well."""
+    plan = load_plan(path)
+    if os.path.lexists(path / PROFILE):
+        raise BadInput(f"{path}: is of harness profile, and no comparison; harness report prints it")
+    if plan.command == "profile":
+        raise BadInput(f"{path}: is of a run of harness profile that ended before it had tables; begin a new one")
+    return plan
+
+
+def load_summary(path: Path) -> Summary | None:
+    """Read what is claimed of a run; None where it ended before that was written. Raises nothing but BadInput."""
+    return _read_optional(path / SUMMARY, Summary)
 
 
 def load_plan(path: Path) -> Plan:
@@ -218,13 +231,33 @@ def check_idle(path: Path) -> None:
         _lock(file, path)
 
 
+def is_under_way(path: Path) -> bool:
+    """Tell whether a run is under way in a folder. Raises BadInput."""
+    with _named(path / SLICES, "read"), plain_file.opened(path / SLICES) as file:
+        try:
+            # Shared, so that those who ask at the same time do not take each other for a run.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _lock(file: FileIO, path: Path) -> None:
-    """Take a lock that the kernel gives back when the process ends, however it does (flock(2))."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise BadInput(f"{path}: a run is under way in this folder; wait for its end") from None
+    """Take a lock that the kernel gives back when the process ends, however it does (flock(2)).
+
+    Who asks whether a run is under way has it for a moment, so one refusal is not the last word.
+    """
+    deadline_s = time.monotonic() + _ASKED_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline_s:
+                time.sleep(_ASKED_WITHIN_S / 20)
+                continue
+            file.close()
+            raise BadInput(f"{path}: a run is under way in this folder; wait for its end") from None
+        return
 
 
 def _drop_cut_line(path: Path) -> None:
@@ -350,6 +383,11 @@ def _read_lines(path: Path, decode: Callable[[bytes], T], notes: list[str]) -> I
                 yield decode(line.data)
             except ValueError as error:
                 raise BadInput(f"{path}, line {line.number}: {error}; {_RIGHT}") from None
+
+
+def slice_reader(plan: Plan) -> Callable[[bytes], Slice]:
+    """Return what reads a line of slices.jsonl; raises ValueError for what is none, or not of the plan."""
+    return _Known(plan).slice
 
 
 class _Known:

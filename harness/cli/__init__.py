@@ -19,6 +19,7 @@ SECTIONS = (
         (
             Listed("compare", "Say which server is faster, by how much, and how sure that is."),
             Listed("scale", "Measure what more workers on more CPUs gain."),
+            Listed("watch", "Show a run that is under way elsewhere."),
             Listed("profile", "Record with perf where the core goes.", "profile:profile_command"),
             Listed("cost", "Count what one request takes: system calls, segments, wake-ups."),
         ),

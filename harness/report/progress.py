@@ -1,7 +1,7 @@
 """How far a run has come: the whole screen of a terminal, or a line now and then elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +27,7 @@ class RunProgress:
     drawn on the terminal's other page, and what was there before comes back whatever ends the run.
     """
 
-    def __init__(self, console: Console, plan: Plan, *, title: str = "", done: Sequence[Slice] = ()) -> None:
+    def __init__(self, console: Console, plan: Plan, *, title: str = "", done: Iterable[Slice] = ()) -> None:
         """``title`` is what the run is called, ``done`` are slices that earlier runs into its folder have left."""
         self._console = console
         self._title = title
@@ -35,7 +35,7 @@ class RunProgress:
         self._course, self._standings = Course(plan), Standings(plan)
         self._sparing = Sparing()
         self._messages: list[str] = []
-        self._doing = "starting servers"
+        self._doing = _before_slices(plan)
         self._what = ""
         self._told_s = time.monotonic()
         self._live: Live | None = None
@@ -68,6 +68,16 @@ class RunProgress:
             for message in self._messages:
                 figures.warn(self._console, message)
 
+    def plan_is(self, plan: Plan) -> None:
+        """Take a plan that was written anew, as it is when conformance is known, and when cells begin."""
+        if plan.conformance_checked != self._plan.conformance_checked:
+            self._course, self._standings = Course(plan), Standings(plan)
+            self._doing = _before_slices(plan)
+            if self._live is None:
+                self._tell(self._doing)
+        self._plan = plan
+        self._course.learn(plan)
+
     def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:  # noqa: ARG002
         """Tell that cells that are measured together begin; it is told again with each block."""
         self._course.schedule(cells, schedule)
@@ -87,12 +97,15 @@ class RunProgress:
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
         self._take(measured)
-        if self._live is not None:
-            if self._sparing.is_due:
-                self.refresh()
-        elif not self._console.quiet and time.monotonic() - self._told_s >= LINE_EVERY_S:
+        self.pass_time()
+        if self._live is None and not self._console.quiet and time.monotonic() - self._told_s >= LINE_EVERY_S:
             self.refresh()
             self._tell(f"{self._what}, {measured.round + 1} done{self._left()}{self._leader()}")
+
+    def pass_time(self) -> None:
+        """Draw a screen again if that is due, although nothing new is told."""
+        if self._live is not None and self._sparing.is_due:
+            self.refresh()
 
     def refresh(self) -> None:
         """Work out where the cells stand, and draw that where there is a screen."""
@@ -137,6 +150,10 @@ class RunProgress:
         *_, cell = self._course.group
         text = leader.so_far(self._standings.of(cell), self._plan.reference)
         return f"; {text}" if text else ""
+
+
+def _before_slices(plan: Plan) -> str:
+    return "starting servers" if plan.conformance_checked else "checking conformance"
 
 
 def has_screen(console: Console) -> bool:

@@ -29,6 +29,10 @@ class Course:
         self._share_of_group = 0.0
         self._since = _Since()
 
+    def learn(self, plan: Plan) -> None:
+        """Take to know how cells are measured that have begun since."""
+        self._schedules.update({cell.key: cell.schedule for cell in plan.cells if cell.schedule})
+
     def schedule(self, cells: Iterable[Cell], schedule: Schedule) -> None:
         """Take to know how cells are measured that are now begun, or gone on with."""
         for cell in cells:
