@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-from harness import results, stored
+from harness import folded, results, stored
 from harness.errors import BadInput
 from harness.report.figures import show
 from harness.report.web_page import Comparison, Profiled, Section, files, render
@@ -33,7 +33,8 @@ def make(runs: Sequence[Path], output: Console, *, page: Path | None, plots: Pat
 def _read(path: Path) -> Section:
     profile = results.load_profile(path)
     if profile is not None:
-        return Profiled(path, profile, results.load_plan(path))
+        stacks = {one.impl: folded.read(path, one.impl) for one in profile.implementations}
+        return Profiled(path, profile, results.load_plan(path), stacks)
     run = results.load(path)
     return Comparison(run, stored.sum_up(run))
 

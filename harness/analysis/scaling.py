@@ -3,11 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from harness.analysis import scalability, stats
 from harness.analysis.series import NOTHING, Series
 from harness.analysis.stats import ByRound
 from harness.analysis.verdicts import SERVER_BOUND, WITHOUT_CLAIM
-from harness.schema import CellSummary, Estimate, Phase, Plan, Scaling, ScalingLaw, ScalingPoint
+from harness.schema import (
+    CellSummary,
+    Estimate,
+    Extrapolation,
+    Phase,
+    Plan,
+    Scaling,
+    ScalingLaw,
+    ScalingPoint,
+    Workload,
+)
 
 
 def judge(
@@ -25,6 +37,30 @@ def judge(
             series = [measured.get((one.cell.key, one.impl, "load"), NOTHING) for one in entries]
             found.append(_scaling(plan, entries, series))
     return tuple(found)
+
+
+def curve(
+    plan: Plan, measured: Mapping[tuple[str, str, Phase], Series], found: Scaling, workers: Sequence[int]
+) -> tuple[Extrapolation, ...]:
+    """Return what the law of ``found``, which has one, says of numbers of workers, measured ones or not.
+
+    Its figures are those of ``found`` where that has them: it is fitted once more to the same rounds.
+    """
+    keys = {
+        cell.key: cell.workers
+        for cell in plan.cells
+        for point in found.points
+        if (cell.workload, cell.workers, cell.concurrency) == (found.workload, point.workers, point.concurrency)
+    }
+    series = {number: measured[key, found.impl, "load"] for key, number in keys.items()}
+    fewest = series[min(series)]
+    rates_rps = {number: one.rates_rps for number, one in series.items()}
+    draws = _draws_of_law(plan, found.workload, found.impl)
+    return scalability.fit(rates_rps, draws, fewest.blocks, workers).extrapolations
+
+
+def _draws_of_law(plan: Plan, workload: Workload, impl: str) -> np.random.Generator:
+    return stats.draws(plan.seed, "law", workload, impl)
 
 
 def _scaling(plan: Plan, entries: Sequence[CellSummary], series: Sequence[Series]) -> Scaling:
@@ -120,7 +156,7 @@ def _law(plan: Plan, measured: Sequence[_Measured]) -> tuple[ScalingLaw | None, 
     if len(rounds) < scalability.FEWEST_ROUNDS:
         return None, f"it takes {scalability.FEWEST_ROUNDS} rounds with a rate for each point, and {_there_are(rounds)}"
     entry = measured[0].entry
-    draws = stats.draws(plan.seed, "law", entry.workload, entry.impl)
+    draws = _draws_of_law(plan, entry.workload, entry.impl)
     beyond = [workers for workers in plan.extrapolate_to if workers > max(by_workers)]
     return scalability.fit(by_workers, draws, measured[0].series.blocks, beyond), ""
 

@@ -8,6 +8,7 @@ from typing import Final
 from harness.analysis import profile_rules
 from harness.analysis.perf_script import Sample
 from harness.analysis.profile_rules import INTERRUPTS, Frame
+from harness.schema import LARGEST
 
 _KERNEL_MARK: Final = "_[k]"
 """What follows a kernel function's name in folded stacks, as the tools for them have it."""
@@ -69,6 +70,14 @@ def lines(counts: Mapping[Folded, int]) -> Iterator[str]:
     """Yield the folded stacks, ``program;outer;inner COUNT`` each, in alphabetical order."""
     for stack, count in sorted(counts.items()):
         yield f"{';'.join(stack)} {count}\n"
+
+
+def parsed(line: str) -> tuple[Folded, int]:
+    """Take a folded line apart. Raises ValueError where it is none."""
+    stack, _, count = line.rstrip("\n").rpartition(" ")
+    if not stack or not count.isdecimal() or not 0 < int(count) <= LARGEST:
+        raise ValueError("is no stack with the number of its samples behind it")
+    return tuple(stack.split(";")), int(count)
 
 
 @dataclass(slots=True)

@@ -1,9 +1,7 @@
-"""A flame graph as one page that needs nothing else: no network, no other file."""
+"""A flame graph as one page that needs nothing else, and the frames that any page with one is drawn from."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Final
 
 import msgspec
@@ -21,20 +19,29 @@ def render(title: str, tree: Tree, us_per_sample: float | None) -> str:
 
     A frame's width is its share of the samples; their order is alphabetical, and says nothing.
     """
-    data = msgspec.json.encode({"root": _node(tree.root), "us": us_per_sample}).decode()
-    for char, escaped in _SCRIPT_SAFE.items():
-        data = data.replace(char, escaped)
+    import jinja2  # noqa: PLC0415  only this command of many needs it
+
     left_out = ""
     if tree.left_out:
         left_out = f" {figures.plural(tree.left_out, 'frame')} too thin to be seen are left out."
-    return Template(_read("flamegraph.html")).substitute(
-        title=html.escape(title),
+    loader = jinja2.FileSystemLoader(_PAGE)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template("flamegraph.html").render(
+        title=title,
         samples=figures.plural(tree.root.samples, "sample"),
         left_out=left_out,
-        style=_read("flamegraph.css"),
-        script=_read("flamegraph.js"),
-        data=data,
+        style=_read("flamegraph.css") + _read("flame.css"),
+        script=_read("flame.js"),
+        frames=frames(tree.root, us_per_sample),
     )
+
+
+def frames(root: Node, us_per_sample: float | None) -> str:
+    """Return what the script in the page draws, as JSON in which nothing ends a script."""
+    data = msgspec.json.encode({"root": _node(root), "us": us_per_sample}).decode()
+    for char, escaped in _SCRIPT_SAFE.items():
+        data = data.replace(char, escaped)
+    return data
 
 
 def _node(node: Node) -> Sequence[object]:

@@ -42,13 +42,17 @@ def others(workload: Workload) -> list[str]:
     return [figures.wrap(text, WIDTH)]
 
 
-def _laws(several: Sequence[Scaling]) -> str:
-    told: dict[str, list[str]] = {}
+def told(several: Sequence[Scaling]) -> list[str]:
+    """Return a sentence on the law of each, or why it has none; those with the same together."""
+    names_of: dict[str, list[str]] = {}
     for one in several:
         text = f"not fitted: {one.why_no_law}" if one.law is None else _law(one.law, one.points[-1].workers)
-        told.setdefault(text, []).append(figures.printable(one.impl))
-    lines = [figures.wrap(f"{figures.listing(names)}: {text}.", WIDTH, "  ", "    ") for text, names in told.items()]
-    return "\n".join([_LAW, *lines])
+        names_of.setdefault(text, []).append(figures.printable(one.impl))
+    return [f"{figures.listing(names)}: {text}." for text, names in names_of.items()]
+
+
+def _laws(several: Sequence[Scaling]) -> str:
+    return "\n".join([_LAW, *(figures.wrap(sentence, WIDTH, "  ", "    ") for sentence in told(several))])
 
 
 def _law(law: ScalingLaw, largest: int) -> str:

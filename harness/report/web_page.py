@@ -1,7 +1,8 @@
 """Runs as one page that needs nothing else: no network, no other file."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 import jinja2
 
 from harness.analysis.environment import settings
+from harness.analysis.stacks import Folded
 from harness.profile_schema import Profile
 from harness.report import again, cells, explain, figures, plan, profile, remarks, scaling, sentence, tables
 from harness.report.cells import CellFigures
@@ -51,6 +53,8 @@ class Profiled:
     path: Path
     profile: Profile
     plan: Plan
+    folded: Mapping[str, Counter[Folded]]
+    """The stacks of each implementation, as far as there are any."""
 
     @cached_property
     def names(self) -> list[str]:
@@ -60,7 +64,7 @@ class Profiled:
     @cached_property
     def plots(self) -> list[tuple[Plot, str]]:
         """All plots with their drawings."""
-        return [(plot, drawing.draw(plot)) for plot in kinds.of_profile(self.profile)]
+        return [(plot, drawing.draw(plot)) for plot in kinds.of_profile(self.profile, self.folded)]
 
 
 Section = Comparison | Profiled
@@ -104,10 +108,10 @@ def _rendered(sections: Sequence[Section], detail: Detail) -> str:
         title=f"percore: {len(shown)} runs" if several else shown[0]["title"],
         sections=shown,
         several=several,
-        style=_read("report.css"),
+        style=_read("report.css") + _read("flame.css"),
         light=palette.variables(dark=False),
         dark=palette.variables(dark=True),
-        script=_read("report.js"),
+        script=_read("report.js") + _read("flame.js"),
     )
 
 
@@ -188,6 +192,7 @@ def _figure(plot: Plot, drawn: str, colours: dict[str, str], section: str) -> di
         "caption": plot.caption,
         "is_wide": plot.is_wide,
         "svg": drawing.for_page(drawn, colours, name),
+        "frames": plot.frames,
         "columns": plot.columns,
         "rows": plot.rows,
     }

@@ -8,6 +8,8 @@ from typing import Final
 
 from harness.report.plots import style
 
+_MATCH: Final = "#010118"
+"""A frame that was searched for, which the page alone has."""
 _ROLES: Final = {
     style.TEXT: ("text", "#1b1f24", "#e6e8ea"),
     style.QUIET: ("quiet", "#57606a", "#9aa4ae"),
@@ -16,6 +18,14 @@ _ROLES: Final = {
     style.USER: ("user", "#2f5d8a", "#7fb2e5"),
     style.SYSTEM: ("system", "#8a5a00", "#d9a441"),
     style.SOFTIRQ: ("softirq", "#8c8c8c", "#a8b0b8"),
+    style.WORK[0]: ("work-0", "#3f78b5", "#6ca6dd"),
+    style.WORK[1]: ("work-1", "#c2603f", "#ec8a63"),
+    style.WORK[2]: ("work-2", "#4b9a6b", "#78c795"),
+    style.WORK[3]: ("work-3", "#8d62a6", "#c197d8"),
+    style.WORK[4]: ("work-4", "#b8922f", "#e3c15f"),
+    style.KERNEL: ("kernel", "#f5c896", "#744a17"),
+    style.PROGRAM: ("program", "#bcd6f0", "#2b4c70"),
+    _MATCH: ("match", "#8e3bb0", "#cf8be6"),
     style.GREY: ("grey", "#8b949e", "#7d8790"),
 }
 _IMPLEMENTATIONS: Final = (

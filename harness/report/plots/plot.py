@@ -24,6 +24,9 @@ class Plot:
     reader says. The others, such as whiskers, have ``aria=False``. Colours are those of ``style.py``."""
     is_wide: bool = False
     """Whether it takes the page's whole width, ``style.WIDE`` instead of ``style.WIDTH``; a phone scrolls it."""
+    frames: str = ""
+    """Of a flame graph: what the page's script draws it from in the place of the chart, as JSON that can stand in a
+    script."""
     columns: Sequence[str]
     """Heads of the table."""
     rows: Sequence[Sequence[str]]

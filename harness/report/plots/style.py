@@ -26,6 +26,10 @@ TEXT, QUIET, LINE, PAGE = "#010101", "#010102", "#010103", "#010104"
 """Writing, less important writing, grid and axes, and what is behind everything."""
 USER, SYSTEM, SOFTIRQ, GREY = "#010105", "#010106", "#010107", "#010108"
 """The kinds of CPU time; GREY is for what is no claim."""
+WORK: Final = ("#010111", "#010112", "#010113", "#010114", "#010115")
+"""Kinds of work in a profile."""
+KERNEL, PROGRAM = "#010116", "#010117"
+"""What is behind the names in a flame graph."""
 IMPLEMENTATIONS_FROM: Final = 0x020000
 MOST_COLOURS: Final = 8
 """Different ones of implementations; the ninth has the first's again."""

@@ -1,10 +1,11 @@
 "use strict";
+// Flame graphs that can be searched and zoomed, one in each element of the class "flame", from the frames in it.
 // Frames come as [name, samples, is kernel, [frames that it called]]; the figures are told as they are, not rounded.
-(() => {
+function drawFlame(box) {
   const ROW_PX = 19, NARROWEST_PX = 0.4, LABELLED_PX = 24;
-  const { root, us } = JSON.parse(document.getElementById("data").textContent);
-  const graph = document.getElementById("graph"), told = document.getElementById("told");
-  const search = document.getElementById("search"), found = document.getElementById("found");
+  const part = (name) => box.querySelector(`.${name}`);
+  const { root, us } = JSON.parse(part("frames").textContent);
+  const graph = part("graph"), told = part("told"), search = part("search"), found = part("found");
   const hint = told.textContent;
   const parents = new Map(), boxes = new Map();
   let shown = root, wanted = "";
@@ -46,13 +47,14 @@
     return frame[CHILDREN].reduce((sum, child) => sum + matched(child), 0);
   }
 
+  // Shares of the width and not pixels, so that it fits a window of another size until it is drawn again.
   function add(frame, left, width, row, above) {
     const box = document.createElement("button");
     box.type = "button";
     box.className = matches(frame) ? "match" : frame[KERNEL] ? "kernel" : "program";
     if (above) box.classList.add("above");
-    box.style.cssText = `left:${left}px;width:${width}px;top:${row * ROW_PX}px`;
-    if (width >= LABELLED_PX) box.textContent = frame[NAME];
+    box.style.cssText = `left:${100 * left}%;width:${100 * width}%;top:${row * ROW_PX}px`;
+    if (width * graph.clientWidth >= LABELLED_PX) box.textContent = frame[NAME];
     else box.style.padding = "0";
     box.title = describe(frame);
     box.setAttribute("aria-label", box.title);
@@ -64,7 +66,7 @@
   }
 
   function place(frame, left, width, row) {
-    if (width < NARROWEST_PX) return row;
+    if (width * graph.clientWidth < NARROWEST_PX) return row;
     add(frame, left, width, row, false);
     let highest = row + 1, at = left;
     for (const child of frame[CHILDREN]) {
@@ -78,17 +80,19 @@
   function draw() {
     graph.replaceChildren();
     boxes.clear();
-    const width = graph.clientWidth, above = callers(shown);
-    above.forEach((one, row) => add(one, 0, width, row, true));
-    graph.style.height = `${place(shown, 0, width, above.length) * ROW_PX}px`;
+    const above = callers(shown);
+    above.forEach((one, row) => add(one, 0, 1, row, true));
+    graph.style.height = `${place(shown, 0, 1, above.length) * ROW_PX}px`;
     found.textContent = wanted === "" ? "" : `in ${share(matched(root), root[SAMPLES])} of all samples`;
     told.textContent = shown === root ? hint : describe(shown);
   }
 
   search.addEventListener("input", () => { wanted = search.value.trim().toLowerCase(); draw(); });
   search.form.addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("reset").addEventListener("click", () => { shown = root; search.value = wanted = ""; draw(); });
+  part("reset").addEventListener("click", () => { shown = root; search.value = wanted = ""; draw(); });
   window.addEventListener("resize", draw);
   adopt(root);
+  box.hidden = false;
   draw();
-})();
+}
+document.querySelectorAll(".flame").forEach(drawFlame);
