@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FIRST_PORT, _LAST_PORT = 10_000, 65_535
+FIRST_PORT, LAST_PORT = 10_000, 65_535
+FIRST_LOCAL_PORT = 16_384
+"""Where a range of local ports may begin that leaves room for servers below it."""
 _LOCAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _ATTEMPTS = 100
 
@@ -59,7 +61,7 @@ def _lock_name(address: str) -> str:
 def _candidate(host: str) -> tuple[socket.AddressFamily, str]:
     drawn = random.SystemRandom()  # a seed that the user sets must not make two harnesses draw alike
     last = int(_LOCAL_RANGE.read_text().split()[0]) - 1
-    port = drawn.randint(_FIRST_PORT, last if last > _FIRST_PORT else _LAST_PORT)
+    port = drawn.randint(FIRST_PORT, last if last > FIRST_PORT else LAST_PORT)
     if host != "127.0.0.1":
         return (socket.AF_INET6 if ":" in host else socket.AF_INET), join(host, port)
     return socket.AF_INET, f"127.{drawn.randint(1, 254)}.{drawn.randint(0, 255)}.{drawn.randint(1, 254)}:{port}"

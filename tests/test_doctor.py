@@ -38,6 +38,8 @@ CLOCK = "/sys/devices/system/clocksource/clocksource0"
 IPV4 = "/proc/sys/net/ipv4"
 BASH = "/bin/bash"
 LOOPBACK = {"testbed": "loopback", "names_devices": False}
+NO_NETNS: dict[str, object] = {"testbed": "loopback", "testbed_notes": ("because",)}
+NOT_ROOT = {"/proc/self/status": "Uid:\t7\t7\t7\t7"}
 
 
 class Spoilt(NamedTuple):
@@ -94,6 +96,10 @@ SETTINGS_MEND = [
     Spoilt("limits.ports", "warning", "10,001", {f"{IPV4}/ip_local_port_range": "50000 60000"}, mend="sysctl -w"),
     Spoilt("limits.ports", "problem", "1,000 (60000 to 60999)", {f"{IPV4}/ip_local_port_range": "60000 60999"},
            {"load": Cell("proxy", 1, 100, idle=1000)}, mend="sysctl -w"),
+    Spoilt("limits.ports", "warning", "25,536 (40000 to 65535)", {f"{IPV4}/ip_local_port_range": "40000 65535"},
+           mend="'16384 65535'"),
+    Spoilt("limits.ports", "problem", "and 40,000 connections are to be open", {
+        f"{IPV4}/ip_local_port_range": "1024 20000"}, {"load": Cell("proxy", 1, 40_000)}, mend="'1024 65535'"),
     Spoilt("limits.tw_reuse", "warning", "is 0", {f"{IPV4}/tcp_tw_reuse": "0"}, LOOPBACK, mend="sysctl -w"),
     Spoilt("limits.tw_reuse", "warning", "loopback alone", {f"{IPV4}/tcp_tw_reuse": "2"}, mend="sysctl -w"),
     Spoilt("limits.tw_reuse", "warning", "tcp_timestamps", {f"{IPV4}/tcp_timestamps": "0"}, mend="sysctl -w"),
@@ -125,6 +131,21 @@ OTHERS = [
         "/proc/sys/kernel/numa_balancing": "1"}, mend="sysctl -w kernel.numa_balancing=0"),
     Spoilt("cpu.mitigations", "warning", "meltdown", {f"{CPU}/vulnerabilities/meltdown": "Mitigation: PTI"},
            mend="mitigations=off"),
+    *(Spoilt("cpu.mitigations", "warning", "spectre_v2", {f"{CPU}/vulnerabilities/spectre_v2": line},
+             mend="mitigations=off") for line in (
+        "Mitigation: IBRS; IBPB: conditional; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected",
+        "Mitigation: Retpolines; IBPB: always-on; STIBP: forced; RSB filling; BHI: Not affected",
+        "Mitigation: IBPB; SMT disabled",
+        "Mitigation: safe RET",
+        "Mitigation: Clear CPU buffers; SMT vulnerable",
+    )),
+    *(Spoilt("cpu.mitigations", "ok", "none that makes", {f"{CPU}/vulnerabilities/spectre_v2": line}) for line in (
+        "Mitigation: Retpolines; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: Not affected",
+        "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; STIBP: always-on; RSB filling",
+        "Mitigation: IBPB before exit to userspace",
+        "Vulnerable; IBPB: disabled; STIBP: disabled; PBRSB-eIBRS: Not affected; BHI: Not affected",
+        "Vulnerable: Clear CPU buffers attempted, no microcode; SMT vulnerable",
+    )),
     Spoilt("cpu.virtual", "warning", "yes", {"/proc/cpuinfo": "flags : fpu hypervisor"}),
     Spoilt("cpu.virtual", "warning", "yes (QEMU", {"/sys/class/dmi/id/sys_vendor": "QEMU"}),
     Spoilt("cpu.virtual", "ok", "no (Amazon EC2 c5.metal)", {
@@ -187,11 +208,21 @@ OTHERS = [
     Spoilt("firewall.bridge", "warning", "the testbed's switch", {
         "/proc/sys/net/bridge/bridge-nf-call-iptables": "0", "/sys/module/br_netfilter/refcnt": "0"},
         {"names_devices": False}, mend="modprobe -r br_netfilter"),
-    Spoilt("limits.root", "warning", "no", {"/proc/self/status": "Uid:\t7\t7\t7\t7"}),
-    Spoilt("limits.namespaces", "warning", "because", others={"testbed": "loopback", "testbed_notes": ("because",)},
-           mend="sysctl -w user.max_user_namespaces"),
-    Spoilt("limits.namespaces", "problem", "because",
-           others={"testbed": "loopback", "testbed_notes": ("because",), "wants_netns": True}, mend="sysctl -w user"),
+    Spoilt("limits.root", "warning", "no", NOT_ROOT),
+    Spoilt("limits.ports", "problem", "no range has 70,000: the client needs more addresses",
+           others={"load": Cell("proxy", 1, 70_000)}),
+    Spoilt("limits.open_files", "ok", "524,288 for a process"),
+    Spoilt("limits.namespaces", "warning", "because", {"/proc/sys/user/max_user_namespaces": "0"}, NO_NETNS,
+           mend="sysctl -w user.max_user_namespaces=10000"),
+    Spoilt("limits.namespaces", "warning", "because", {
+        **NOT_ROOT, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",
+        "/proc/sys/user/max_user_namespaces": "15000"}, NO_NETNS,
+        mend="sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+    Spoilt("limits.namespaces", "warning", "because", {
+        **NOT_ROOT, "/proc/sys/kernel/unprivileged_userns_clone": "0", "/proc/sys/user/max_net_namespaces": "0"},
+        NO_NETNS, mend="sysctl -w kernel.unprivileged_userns_clone=1 user.max_net_namespaces=10000"),
+    Spoilt("limits.namespaces", "problem", "because", {
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, {**NO_NETNS, "wants_netns": True}),
     Spoilt("limits.open_files", "problem", "256 for a process, which needs 400",
            {"/proc/self/limits": "Max open files 256 256 files"}, mend="ulimit -Hn 400"),
     Spoilt("limits.open_files", "ok", "raises it by itself", {
@@ -287,6 +318,24 @@ def in_a_network_of_its_own(tool: Callable[[str, str], str], *arguments: str) ->
     return done.stdout
 
 
+def test_a_process_that_changes_its_name_has_not_worked_since_its_start_nor_one_that_has_another_s_number(
+    tmp_path: Path,
+) -> None:
+    looks = []
+    for moment, (stats, idle) in enumerate([
+        ({42: ("kworker/0:1-events", 9000, 5), 43: ("old", 9000, 6)}, 1000),
+        ({42: ("kworker/0:1-mm", 9001, 5), 43: ("new", 30, 7)}, 1100),
+    ]):  # fmt: skip
+        files = {"stat": f"cpu0 0 0 0 {idle} 0 0 0 0\n"}
+        for pid, (called, ticks, start) in stats.items():
+            files[f"{pid}/stat"] = f"{pid} ({called}) S {' '.join(['0'] * 10)} {ticks} 0 0 0 0 0 0 0 {start} 0\n"
+        for path, text in files.items():
+            (tmp_path / f"{moment}/proc" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"{moment}/proc" / path).write_text(text)
+        looks.append(Look.take(MachineFiles(tmp_path / f"{moment}")))
+    assert Watched.between(*looks).programs == [("new", 0.3), ("kworker/0:1-mm", 0.01)]
+
+
 def test_a_moment_is_watched(tmp_path: Path) -> None:
     """Of two looks: CPU 0 worked for half of the second and waited for a fifth, CPU 1 slept."""
     looks = []
@@ -294,7 +343,7 @@ def test_a_moment_is_watched(tmp_path: Path) -> None:
         [("100 0 0 900 0 0 0 0", 300, 3, "0000000a"), ("150 0 0 930 0 0 0 20", 350, 7, "0000000c")]
     ):
         root = tmp_path / f"{number}"
-        stat = f"42 (a (b) c) S {' '.join(['0'] * 10)} {ticks} 0 0 0"
+        stat = f"42 (a (b) c) S {' '.join(['0'] * 10)} {ticks} 0 0 0 0 0 0 0 77 0"
         for path, text in {
             "proc/stat": f"cpu  1 0 0 1 0 0 0 0\ncpu0 {cpu0} 0 0\ncpu1 0 0 0 {1000 + number * 100} 0 0 0 0\nctxt 1",
             "proc/vmstat": f"nr_free_pages 1\npswpin {swapped}\npswpout 1",

@@ -91,7 +91,7 @@ def test_a_card_with_enough_queues_gets_one_for_each_cpu_with_its_interrupt_and_
         **{f"tx-{cpu} xps_cpus": f"{cpu}" for cpu in range(4)},
         "net.core.netdev_max_backlog": "10000",
         "net.core.somaxconn": "8192",
-        "net.ipv4.ip_local_port_range": "10000 65535",
+        "net.ipv4.ip_local_port_range": "16384 65535",
         "net.ipv4.tcp_tw_reuse": "1",
     }
 

@@ -10,6 +10,8 @@ from harness import open_files
 from harness.doctor.check import Area, Check, Finding, ok, problem, unknown, warning
 from harness.doctor.system import System
 from harness.peers.flags import BACKLOG
+from harness.ports import FIRST_LOCAL_PORT, LAST_PORT
+from harness.report.figures import plural
 
 USUAL_PORTS: Final = 28_232
 """Those from 32768 to 60999, the kernel's default (ip-sysctl.rst, ip_local_port_range)."""
@@ -18,8 +20,14 @@ PACKETS_PER_CONNECTION: Final = 3
 CAP_SYS_RESOURCE: Final = 24
 """Of capabilities(7): whoever has it may raise hard limits."""
 _NS_DEFAULT: Final = "hosts of the testbed netns have their own"
-_ROOM: Final = "16384 60999"
-"""From below it the harness takes the ports that servers listen on (``ports.py``)."""
+_USERNS: Final = (
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+)
+"""What keeps users from making namespaces (Ubuntu's own, Debian's own), with the values that do and do not."""
+_NAMESPACES: Final = ("user.max_net_namespaces", "user.max_user_namespaces")
+"""How many there may be (Documentation/admin-guide/sysctl/user.rst)."""
+_ENOUGH_NAMESPACES: Final = 10_000
 
 
 def _open_files(system: System) -> Finding:
@@ -29,12 +37,16 @@ def _open_files(system: System) -> Finding:
         return unknown("the kernel does not say (/proc/self/limits)")
     needed = open_files.files_needed(system.load)
     if found[2] == "unlimited" or int(found[2]) >= needed:
-        return ok(f"{found[2]} for a process, which needs {needed:,}")
+        return ok(f"{_many(found[2])} for a process, which needs {needed:,}")
     largest = system.files.sysctl_number("fs.nr_open")
     first = f"sysctl -w fs.nr_open={needed} && " if largest is not None and needed > largest else ""
     if system.may(CAP_SYS_RESOURCE) and not first:
-        return ok(f"{found[2]} for a process, which needs {needed:,}; root's harness raises it by itself")
-    return problem(f"{found[2]} for a process, which needs {needed:,}", f"{first}ulimit -Hn {needed}")
+        return ok(f"{_many(found[2])} for a process, which needs {needed:,}; root's harness raises it by itself")
+    return problem(f"{_many(found[2])} for a process, which needs {needed:,}", f"{first}ulimit -Hn {needed}")
+
+
+def _many(limit: str) -> str:
+    return f"{int(limit):,}" if limit.isdigit() else limit
 
 
 def _ports(system: System) -> Finding:
@@ -46,9 +58,14 @@ def _ports(system: System) -> Finding:
     low, high = map(int, text.split())
     count = high - low + 1
     said = f"{count:,} ({low} to {high})"
-    mend = f"sysctl -w net.ipv4.ip_local_port_range='{_ROOM}'"
+    widest = min(low, FIRST_LOCAL_PORT), max(high, LAST_PORT)
+    mend = None
+    if widest != (low, high):
+        mend = f"sysctl -w net.ipv4.ip_local_port_range='{widest[0]} {widest[1]}'"
+    if widest[1] - widest[0] + 1 < system.connections:
+        return problem(f"{said}, and no range has {system.connections:,}: the client needs more addresses")
     if count < system.connections:
-        return problem(f"{said}, and {system.connections:,} connections are to be open", mend)
+        return problem(f"{said}, and {plural(system.connections, 'connection')} are to be open", mend)
     return warning(said, mend) if count < USUAL_PORTS else ok(said)
 
 
@@ -79,7 +96,7 @@ def _accept_queue(system: System) -> Finding:
     said = f"{name} is {limit:,}; servers ask for {BACKLOG:,}"
     if limit < needed:
         return problem(
-            f"{said}, and {system.connections:,} connections may come at once", f"sysctl -w {name}={BACKLOG}"
+            f"{said}, and {plural(system.connections, 'connection')} may come at once", f"sysctl -w {name}={BACKLOG}"
         )
     return ok(said)
 
@@ -97,7 +114,7 @@ def _syn_queue(system: System) -> Finding:
     said = f"{name} is {limit:,}"
     if cookies == "0" and limit * 3 // 4 < system.connections:
         return problem(
-            f"{said}, without SYN cookies, and {system.connections:,} connections may come at once",
+            f"{said}, without SYN cookies, and {plural(system.connections, 'connection')} may come at once",
             f"sysctl -w {name}={BACKLOG}",
         )
     return ok(said if cookies == "0" else f"{said}, and SYN cookies help out")
@@ -125,8 +142,16 @@ def _namespaces(system: System) -> Finding:
         return ok("can be made")
     if not system.testbed_notes:
         return ok("are not wanted")
-    mend = "sysctl -w user.max_user_namespaces=10000"
+    mend = _allow_namespaces(system)
     return problem(notes, mend) if system.wants_netns else warning(notes, mend)
+
+
+def _allow_namespaces(system: System) -> str | None:
+    """Say what allows namespaces, where it is a setting that forbids them."""
+    wrong = [] if system.is_root else [f"{name}={right}" for name, bad, right in _USERNS
+                                       if system.files.sysctl(name) == bad]  # fmt: skip
+    wrong += [f"{name}={_ENOUGH_NAMESPACES}" for name in _NAMESPACES if system.files.sysctl(name) == "0"]
+    return f"sysctl -w {' '.join(wrong)}" if wrong else None
 
 
 def _root(system: System) -> Finding:

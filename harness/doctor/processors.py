@@ -9,11 +9,15 @@ from harness.doctor.system import System
 from harness.environment import is_virtual, vulnerabilities
 from harness.testbed import cpus
 
-DEAR_MITIGATIONS: Final = ("PTI", "IBRS", "Safe RET", "untrained return thunk", "Clear CPU buffers", "IBPB")
+DEAR_MITIGATIONS: Final = (
+    "PTI", "IBRS", "Safe RET", "untrained return thunk", "Clear CPU buffers", "IBPB", "IBPB: always-on",
+)  # fmt: skip
 """What the kernel does on its way in or out, so each time; the rest is built in or done by the CPU itself.
 
-See the kernel's Documentation/admin-guide/hw-vuln.
+See the kernel's Documentation/admin-guide/hw-vuln. IBPB as the only word is for each way in, ``IBPB: conditional`` for
+programs that asked for it; ``Enhanced / Automatic IBRS`` is the CPU's own.
 """
+_MITIGATION: Final = "Mitigation:"
 _CLOUDS: Final = (
     "amazon ec2", "bochs", "google compute", "kvm", "openstack", "parallels", "qemu", "virtual", "vmware", "xen",
 )  # fmt: skip
@@ -126,7 +130,7 @@ def _mitigations(system: System) -> Finding:
     known = vulnerabilities(system.files)
     if not known:
         return unknown("the kernel does not say")
-    dear = sorted(name for name, state in known.items() if any(what in (state or "") for what in DEAR_MITIGATIONS))
+    dear = sorted(name for name, state in known.items() if _is_dear(state or ""))
     if not dear:
         return ok("none that makes system calls dearer")
     return warning(
@@ -136,6 +140,14 @@ def _mitigations(system: System) -> Finding:
         """echo 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX mitigations=off"' > /etc/default/grub.d/percore.cfg && """
         "update-grub  # only on a machine that runs nobody else's code; then start it anew",
     )
+
+
+def _is_dear(state: str) -> bool:
+    """Tell by a line such as ``Mitigation: Retpolines; IBPB: conditional; STIBP: disabled``."""
+    if not state.startswith(_MITIGATION):
+        return False  # "Vulnerable; ...": also what it lists is not done
+    items = {item.strip().casefold() for item in state.removeprefix(_MITIGATION).split(";")}
+    return not items.isdisjoint(what.casefold() for what in DEAR_MITIGATIONS)
 
 
 def _virtual(system: System) -> Finding:

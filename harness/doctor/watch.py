@@ -4,17 +4,25 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from harness.environment import STEAL, cpu_ticks
 from harness.machine_files import MachineFiles
 
 _IDLE = (3, 4)
 """Of what ``cpu_ticks`` returns: idle, and idle while the disk works."""
-_USER_TICKS, _SYSTEM_TICKS = 11, 12
-"""Of /proc/PID/stat, counted from behind the name: fields 14 and 15 of proc_pid_stat(5)."""
+_USER_TICKS, _SYSTEM_TICKS, _START = 11, 12, 19
+"""Of /proc/PID/stat, counted from behind the name: fields 14, 15 and 22 of proc_pid_stat(5)."""
 _DROPPED = 1
 """Of a line of /proc/net/softnet_stat, which has one for each CPU (softnet_seq_show, net/core/net-procfs.c)."""
+
+
+class Process(NamedTuple):
+    """A process at one moment; its name may be another later, as a kworker's is."""
+
+    name: str
+    ticks: int
+    """Of CPU time since its start."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class Look:
     """Counters at one moment; all of them only ever grow."""
 
     cpus: Mapping[str, Sequence[int]]
-    processes: Mapping[tuple[int, str], int]
-    """CPU time of each, in ticks, by number and name."""
+    processes: Mapping[tuple[int, int], Process]
+    """By number and time of start, since numbers come again."""
     swapped_pages: int
     dropped_packets: int
     """By the queues of packets that each CPU has (net.core.netdev_max_backlog)."""
@@ -69,13 +77,16 @@ class Watched:
             if sum(spent):
                 steal[int(number)] = spent[STEAL] / sum(spent)
                 busy[int(number)] = 1 - (sum(spent[field] for field in _IDLE) + spent[STEAL]) / sum(spent)
-        used = {who: ticks - before.processes.get(who, 0) for who, ticks in after.processes.items()}
-        greediest = sorted(used, key=lambda who: used[who], reverse=True)
+        used = [
+            (process.name, process.ticks - (before.processes[who].ticks if who in before.processes else 0))
+            for who, process in after.processes.items()
+        ]
+        used.sort(key=lambda one: one[1], reverse=True)
         return cls(
             busy=busy,
             steal=steal,
             knows_steal=any(ticks[STEAL] for ticks in after.cpus.values()),
-            programs=[(name, used[pid, name] / max(1, passed)) for pid, name in greediest if used[pid, name] > 0],
+            programs=[(name, ticks / max(1, passed)) for name, ticks in used if ticks > 0],
             swapped_pages=after.swapped_pages - before.swapped_pages,
             dropped_packets=after.dropped_packets - before.dropped_packets,
         )
@@ -88,13 +99,14 @@ def watch(files: MachineFiles, duration_s: float) -> Watched:
     return Watched.between(before, Look.take(files))
 
 
-def _processes(files: MachineFiles) -> dict[tuple[int, str], int]:
+def _processes(files: MachineFiles) -> dict[tuple[int, int], Process]:
     found = {}
     for path in files.matching("/proc/[0-9]*/stat"):
         # The name may hold spaces and brackets itself.
         head, _, rest = (files.read(path) or "").rpartition(")")
         number, _, name = head.partition(" (")
         fields = rest.split()
-        if len(fields) > _SYSTEM_TICKS and int(number) != os.getpid():
-            found[int(number), name] = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+        if len(fields) > _START and int(number) != os.getpid():
+            ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+            found[int(number), int(fields[_START])] = Process(name, ticks)
     return found

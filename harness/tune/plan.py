@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 from harness.nic.device import Nic
 from harness.nic.queues import RxQueue, TxQueue
+from harness.peers.flags import BACKLOG
+from harness.ports import FIRST_LOCAL_PORT, LAST_PORT
 from harness.report.figures import plural
 from harness.testbed.flow_steering import ENTRIES
 from harness.tune.settings import (
@@ -31,13 +33,10 @@ Part = Literal["channels", "coalescing", "interrupts", "rps", "rfs", "xps", "sys
 PARTS: tuple[Part, ...] = get_args(Part)
 USECS = 333
 """Between two interrupts of a queue: 3000 a second at most, as nic.sh has it."""
-_PORTS = (10_000, 65_535)
-_BACKLOG = 8192
-"""What the servers ask of listen(2)."""
 _FLOW_ENTRIES: SysctlName = "net.core.rps_sock_flow_entries"
 _AT_LEAST: Mapping[SysctlName, tuple[int, str]] = {
-    "net.core.somaxconn": (_BACKLOG, f"the servers ask for a backlog of {_BACKLOG}; the kernel cuts it to this"),
-    "net.ipv4.tcp_max_syn_backlog": (_BACKLOG, "as many connections may be half open as wait to be accepted"),
+    "net.core.somaxconn": (BACKLOG, f"the servers ask for a backlog of {BACKLOG}; the kernel cuts it to this"),
+    "net.ipv4.tcp_max_syn_backlog": (BACKLOG, "as many connections may be half open as wait to be accepted"),
     "net.core.netdev_max_backlog": (10_000, "packets that may wait for a CPU they were steered to; more are dropped"),
 }
 SYSCTLS: tuple[SysctlName, ...] = get_args(SysctlName)
@@ -189,7 +188,7 @@ def _host(wishes: Wishes, sysctls: Mapping[SysctlName, str]) -> Iterator[Change]
         elif name == "net.ipv4.ip_local_port_range":
             low, high = map(int, now.split())
             why = "a connection that was closed keeps its port for a minute, on the side that closed first"
-            then = f"{min(low, _PORTS[0])} {max(high, _PORTS[1])}"
+            then = f"{min(low, FIRST_LOCAL_PORT)} {max(high, LAST_PORT)}"
             yield Change("sysctls", Sysctl(name), now, then, why)
         elif name == "net.ipv4.tcp_tw_reuse":
             why = "such a port is free again after a second, for connections that this host makes"
