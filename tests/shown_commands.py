@@ -35,7 +35,7 @@ def parse(command: str) -> None:
 
     A name by itself (``harness diff``) stands for the command, and only has to be there.
     """
-    name, *rest = arguments(command)
+    name, *rest = arguments(command) or ["--help"]
     if name.isupper() or name.startswith("-"):
         return
     with click.Context(cli, info_name="harness") as context:

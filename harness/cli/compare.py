@@ -78,7 +78,7 @@ _MANUAL = Manual(
         "file holds",
         "CONTRACT.md": "what is asked of each server before it gets figures",
     },
-    see_also=("harness report", "harness explain", "harness diff"),
+    see_also=("harness report", "harness explain", "harness diff", "docs/first-comparison.md"),
 )
 
 

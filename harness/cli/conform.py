@@ -19,7 +19,7 @@ _MANUAL = Manual(
     ),
     statuses={EXIT_FAILED: "an obligation is broken"},
     files={"CONTRACT.md": "the obligations, each with its id"},
-    see_also=("harness compare", "harness torture"),
+    see_also=("harness compare", "harness torture", "docs/your-own-program.md"),
 )
 
 

@@ -28,7 +28,7 @@ _MANUAL = Manual(
         EXIT_FAILED: "there are no figures for one of the servers",
         EXIT_BAD_INPUT: "bad input, or strace is not installed",
     },
-    see_also=("harness profile", "harness compare"),
+    see_also=("harness profile", "harness compare", "docs/costs.md"),
 )
 
 

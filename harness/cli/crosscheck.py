@@ -34,7 +34,7 @@ _MANUAL = Manual(
         EXIT_FAILED: "there are no figures for one of the load generators",
         EXIT_BAD_INPUT: "bad input, or neither ab nor wrk is installed",
     },
-    see_also=("harness selftest", "harness compare"),
+    see_also=("harness selftest", "harness compare", "docs/trust.md"),
 )
 
 

@@ -20,7 +20,7 @@ _MANUAL = Manual(
         Example("For Prometheus", "harness export results/RUN --format openmetrics --out run.prom"),
     ),
     files={"results/README.md": "what each column means: names are those of the run's files, joined by _"},
-    see_also=("harness report", "harness diff"),
+    see_also=("harness report", "harness diff", "docs/stored-runs.md"),
 )
 
 

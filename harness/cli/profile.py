@@ -46,7 +46,7 @@ _MANUAL = Manual(
         "results/TIME-SEED/NAME.perf.txt": "the samples, for speedscope and the Firefox profiler",
         "results/TIME-SEED/NAME.folded": "folded stacks",
     },
-    see_also=("harness cost", "harness report"),
+    see_also=("harness cost", "harness report", "docs/costs.md"),
 )
 
 

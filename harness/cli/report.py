@@ -19,7 +19,7 @@ _MANUAL = Manual(
         Example("The plots by themselves, as for a paper", "harness report results/RUN --svg plots"),
     ),
     files={"RUN/report.html": "the page", "results/README.md": "what each file of a run holds"},
-    see_also=("harness explain", "harness diff"),
+    see_also=("harness explain", "harness diff", "docs/reading-a-report.md"),
 )
 
 

@@ -51,7 +51,7 @@ _MANUAL = Manual(
         "reported, and --resume goes on with it",
     },
     files={"results/TIME-SEED/": "everything measured, as with compare"},
-    see_also=("harness compare", "harness report", "docs/scaling.md"),
+    see_also=("harness compare", "harness report", "docs/scaling.md", "docs/measuring-a-kernel.md"),
 )
 
 

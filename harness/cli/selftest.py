@@ -27,7 +27,7 @@ _MANUAL = Manual(
         Example("The same server twice, often", "harness selftest --parts same --runs 200"),
     ),
     statuses={EXIT_FAILED: "the harness missed something that was planted, or claimed what is not so"},
-    see_also=("harness crosscheck",),
+    see_also=("harness doctor", "harness crosscheck", "docs/trust.md"),
 )
 
 

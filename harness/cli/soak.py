@@ -28,7 +28,7 @@ _MANUAL = Manual(
         "or one failed, gave no reply in three slices in a row, or was not done within --budget",
         EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal, with what was measured",
     },
-    see_also=("harness torture", "harness conform"),
+    see_also=("harness torture", "harness conform", "docs/robustness.md"),
 )
 
 

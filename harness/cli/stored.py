@@ -15,7 +15,7 @@ _EXPLAIN = Manual(
         Example("All servers in one cell", "harness explain results/RUN short"),
         Example("One server alone", "harness explain results/RUN keepalive --impl trio"),
     ),
-    see_also=("harness report",),
+    see_also=("harness report", "docs/reading-a-report.md"),
 )
 _DIFF = Manual(
     examples=(
@@ -27,7 +27,7 @@ _DIFF = Manual(
         EXIT_FAILED: "--fail-if-slower found something: requests/s less than 100 % - PERCENT of what they were, or CPU "
         "per request more than 100 % + PERCENT, whichever counts"
     },
-    see_also=("harness report",),
+    see_also=("harness report", "docs/stored-runs.md", "docs/measuring-a-kernel.md"),
 )
 
 

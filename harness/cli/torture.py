@@ -31,7 +31,7 @@ _MANUAL = Manual(
         "unexplained.jsonl": "in the folder that is named at the end: each request that no fault explains",
         "faults.jsonl": "there, too: which fault was injected when",
     },
-    see_also=("harness conform", "harness soak"),
+    see_also=("harness conform", "harness soak", "docs/robustness.md"),
 )
 
 

@@ -28,7 +28,7 @@ _MANUAL = Manual(
         EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; --apply has brought all back",
     },
     files={"/run/percore-tune-DEV.json": "what was before the first --apply; written before anything is changed"},
-    see_also=("harness doctor", "docs/tuning.md"),
+    see_also=("harness doctor", "docs/tuning.md", "docs/measuring-a-kernel.md"),
 )  # fmt: skip
 _BESIDE_REVERT = {"nic", "revert", "state"}
 
