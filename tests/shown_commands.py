@@ -15,11 +15,14 @@ _INLINE = re.compile(r"`((?:\.venv/bin/)?harness [^`]+)`")
 _ENDS_A_COMMAND = "|>&;"
 
 
-def in_markdown(path: Path) -> Iterator[str]:
-    """Yield every harness command in a file's code: lines of blocks, and what stands between backquotes in a text."""
-    text = path.read_text()
-    yield from _BLOCK_LINE.findall(text)
-    for inline in _INLINE.findall(text):
+def in_blocks(path: Path) -> Iterator[str]:
+    """Yield every harness command in a Markdown file's blocks of code, which can be typed as it stands."""
+    yield from _BLOCK_LINE.findall(path.read_text())
+
+
+def in_text(path: Path) -> Iterator[str]:
+    """Yield those between backquotes in its text, which may leave out what they are not about."""
+    for inline in _INLINE.findall(path.read_text()):
         yield " ".join(inline.split())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import cli
+from harness.cli import candidates, cli
 from harness.cli.shells import SHELLS, Bash
 from harness.registry import ROOT, own
 from tests.commands import run
@@ -15,6 +15,14 @@ from tests.commands import run
 DATA = Path(__file__).parent / "data"
 RUN = str(DATA / "run-v1")
 CELLS = ["short/w1/c20", "keepalive/w1/c20", "proxy/w1/c20"]
+
+
+def offered_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """Ask as bash does; the last word is being typed."""
+    monkeypatch.setenv("COMP_WORDS", "\n".join(["harness", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    lines = Bash(cli, {}, "harness", "_HARNESS_COMPLETE").complete().splitlines()
+    return [line.removeprefix("plain,") for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,9 @@ CELLS = ["short/w1/c20", "keepalive/w1/c20", "proxy/w1/c20"]
         (["torture", "--impl", "ep"], ["epoll_raw"]),
         (["report", str(DATA / "run")], [RUN]),
         (["report", f"{DATA}/"], [RUN]),
+        (["watch", str(DATA / "run")], [RUN]),
+        (["export", str(DATA / "run")], [RUN]),
+        (["compare", "--resume", str(DATA / "run")], [RUN]),
         (["diff", RUN, str(DATA / "run")], [RUN]),
         (["explain", RUN, ""], CELLS),
         (["explain", RUN, "short", "--impl", "t"], ["trio"]),
@@ -49,31 +60,30 @@ CELLS = ["short/w1/c20", "keepalive/w1/c20", "proxy/w1/c20"]
 )
 def test_what_is_offered(monkeypatch: pytest.MonkeyPatch, words: list[str], offered: list[str]) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("COMP_WORDS", "\n".join(["harness", *words]))
-    monkeypatch.setenv("COMP_CWORD", str(len(words)))
-    found = Bash(cli, {}, "harness", "_HARNESS_COMPLETE").complete().split()
-    assert [line.removeprefix("plain,") for line in found] == offered
+    assert offered_for(monkeypatch, *words) == offered
 
 
 def test_all_implementations_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMP_WORDS", "harness\ncompare\n--impls\n")
-    monkeypatch.setenv("COMP_CWORD", "3")
-    found = Bash(cli, {}, "harness", "_HARNESS_COMPLETE").complete().split()
-    assert {f"plain,{one.name}" for one in own()} < set(found)
+    assert {one.name for one in own()} < set(offered_for(monkeypatch, "compare", "--impls", ""))
 
 
 def test_runs_in_the_folder_of_results_are_offered_with_the_newest_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("20260101T000000Z-1", "20260102T000000Z-1", "no-run"):
+    for name in ("20260101T000000Z-1", "20260102T000000Z-1", "no-run", "\x1b[2J", "* *"):
         (tmp_path / "results" / name).mkdir(parents=True)
         if name != "no-run":
             (tmp_path / "results" / name / "plan.json").touch()
-    monkeypatch.setenv("COMP_WORDS", "harness\nreport\nres")
-    monkeypatch.setenv("COMP_CWORD", "2")
-    found = Bash(cli, {}, "harness", "_HARNESS_COMPLETE").complete().split()
-    assert found == ["plain,results/20260102T000000Z-1", "plain,results/20260101T000000Z-1"]
+    assert offered_for(monkeypatch, "report", "res") == ["results/20260102T000000Z-1", "results/20260101T000000Z-1"]
+
+
+def test_network_devices_are_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("lo", "eth0", "eth1", "wlan0"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(candidates, "DEVICES", tmp_path)
+    assert offered_for(monkeypatch, "tune", "--nic", "e") == ["eth0", "eth1"]
+    assert offered_for(monkeypatch, "doctor", "--nic", "") == ["eth0", "eth1", "wlan0"]
 
 
 def test_an_unknown_shell_is_refused() -> None:

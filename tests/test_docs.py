@@ -3,8 +3,10 @@
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 
 from harness import preload
@@ -27,8 +29,11 @@ def test_each_command_is_one_of_today(path: Path, monkeypatch: pytest.MonkeyPatc
         return Library(name="library", path=text, size_bytes=1, sha256="0" * 64)
 
     monkeypatch.setattr(preload, "describe", describe)
-    for command in shown_commands.in_markdown(path):
+    for command in shown_commands.in_blocks(path):
         shown_commands.parse(command)
+    for command in shown_commands.in_text(path):
+        with suppress(click.MissingParameter):
+            shown_commands.parse(command)
 
 
 @each_document

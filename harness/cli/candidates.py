@@ -1,6 +1,7 @@
 """What may be typed next: values that completion offers. Whatever is not there, or cannot be read, offers nothing."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +20,9 @@ RUNS = Path("results")
 """Where runs are looked for, unless another folder is begun."""
 
 PLANS = Path("plans")
+DEVICES = Path("/sys/class/net")
+_HARMLESS = re.compile(r"[\w./+@:=-]+")
+"""Others may have named what is offered, and a shell takes blanks and stars for something else."""
 _PLAN = "plan.json"
 """``results.PLAN``, which takes numpy to import."""
 _LARGEST_BYTES = 2**20
@@ -43,32 +47,34 @@ def implementation(context: click.Context, parameter: click.Parameter, incomplet
 def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer folders of stored runs, the newest first; where there is none of these, any folder."""
     places = dict.fromkeys((RUNS, Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent))
-    found = [str(run) for place in places for run in _runs_in(place) if str(run).startswith(incomplete)]
-    return [CompletionItem(run) for run in found] or [CompletionItem(incomplete, type="dir")]
+    found = _offer((str(run) for place in places for run in _runs_in(place)), incomplete)
+    return found or [CompletionItem(incomplete, type="dir")]
 
 
 def cells(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer the cells of the run that is named before."""
     plan = _plan(context)
-    return [CompletionItem(cell.key) for cell in plan.cells if cell.key.startswith(incomplete)] if plan else []
+    return _offer((cell.key for cell in plan.cells), incomplete) if plan else []
 
 
 def measured(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer what took part in the run that is named before."""
     plan = _plan(context)
-    return [CompletionItem(one.name) for one in plan.implementations if one.name.startswith(incomplete)] if plan else []
+    return _offer((one.name for one in plan.implementations), incomplete) if plan else []
 
 
 def plans(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer the plans that are shipped; where there is none of these, any file."""
-    found = [str(path) for path in sorted(PLANS.glob("*.toml")) if str(path).startswith(incomplete)]
-    return [CompletionItem(path) for path in found] or [CompletionItem(incomplete, type="file")]
+    return _offer(map(str, sorted(PLANS.glob("*.toml"))), incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def devices(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer network devices, but for loopback."""
-    found = sorted(path.name for path in Path("/sys/class/net").glob("*"))
-    return [CompletionItem(name) for name in found if name != "lo" and name.startswith(incomplete)]
+    return _offer(sorted(path.name for path in DEVICES.glob("*") if path.name != "lo"), incomplete)
+
+
+def _offer(texts: Iterable[str], incomplete: str) -> Items:
+    return [CompletionItem(text) for text in texts if text.startswith(incomplete) and _HARMLESS.fullmatch(text)]
 
 
 def _runs_in(place: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from typing import get_args
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import PROGRESS
 from harness.cli.manual import Documented, Example, Manual
 from harness.export.formats import STDOUT, Format, TableName
@@ -25,7 +26,7 @@ _MANUAL = Manual(
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.argument("run", type=FileName())
+@click.argument("run", type=FileName(), shell_complete=candidates.runs)
 @click.option("--format", "kind", type=click.Choice(get_args(Format)), required=True, help="How it is written.")
 @click.option("--table", type=click.Choice(get_args(TableName)),
               help="summary: a row for each server in each cell; slices: one for each slice; scaling: one for each "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_DONE, EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
@@ -17,12 +18,12 @@ _MANUAL = Manual(
         Example("Wait for its end, then print the report", "harness watch --quiet results/RUN"),
     ),
     statuses={EXIT_FAILED: "the run was interrupted, or broke off"},
-    see_also=("harness compare", "harness report"),
+    see_also=("harness compare", "harness report", "docs/first-comparison.md"),
 )
 
 
 @click.command(cls=Documented, manual=_MANUAL)
-@click.argument("run", type=FileName(), default=Path("results"))
+@click.argument("run", type=FileName(), default=Path("results"), shell_complete=candidates.runs)
 @quiet
 def watch(run: Path) -> int:
     """Show a run that is under way elsewhere.
