@@ -67,6 +67,10 @@ class LatencyHistogram:
         p50, p90, p99, p99_9 = (float(ns[percentile]) / _NS_PER_US for percentile in _PERCENTILES)
         return LatencyUs(p50=p50, p90=p90, p99=p99, p99_9=p99_9, max=self.max_ns / _NS_PER_US)
 
+    def value_ns(self, share: float) -> int:
+        """Return the latency that so large a share of those that were counted does not exceed."""
+        return int(self._histogram.get_value_at_percentile(share * 100))
+
     def encode(self) -> str:
         """Return the histogram in HdrHistogram's compressed text form."""
         return str(self._histogram.encode().decode("ascii"))

@@ -76,6 +76,11 @@ def _visible(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def lines_as_they_are(text: str) -> str:
+    """Return a text of several lines in which nothing but their ends is no visible character."""
+    return "\n".join(line if line.isprintable() else _visible(line) for line in text.split("\n"))
+
+
 def listing(parts: Sequence[str]) -> str:
     """Return ``a, b and c``."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
@@ -109,8 +114,7 @@ def show(console: Console, text: str) -> None:
 
     Control characters, and those that turn the direction of writing, are escaped here too, whoever forgot it.
     """
-    safe = "\n".join(line if line.isprintable() else _visible(line) for line in text.split("\n"))
-    console.print(safe, highlight=False, markup=False, soft_wrap=True)
+    console.print(lines_as_they_are(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def warn(console: Console, text: str) -> None:

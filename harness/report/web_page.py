@@ -19,12 +19,13 @@ from harness.report.plots import drawing, kinds, palette
 from harness.report.plots.plot import Plot
 from harness.report.tables import Table
 from harness.results import StoredRun
-from harness.schema import CellSummary, Plan, Summary
+from harness.schema import CellSummary, Plan, Slice, Summary
 
 MOST_BYTES: Final = 1_900_000
 """Of a page: browsers open larger ones, but people would not send them."""
 _PAGE: Final = Path(__file__).with_name("page")
 _MOST_IN_TITLE: Final = 6
+_MOST_COLUMNS: Final = 8
 _NOT_FOR_IDS: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -44,6 +45,17 @@ class Comparison:
     def plots(self) -> list[tuple[Plot, str]]:
         """All plots with their drawings."""
         return [(plot, drawing.draw(plot)) for plot in kinds.all_plots(self.run, self.summary)]
+
+    @cached_property
+    def explained(self) -> dict[str, str]:
+        """The evidence in full, by the cells' keys."""
+        slices: dict[str, list[Slice]] = {}
+        for piece in self.run.slices:
+            slices.setdefault(piece.cell, []).append(piece)
+        return {
+            cell.key: explain.render(self.run.plan, slices.get(cell.key, []), self.summary, cell.key)
+            for cell in self.run.plan.cells
+        }
 
 
 @dataclass(frozen=True)
@@ -144,9 +156,9 @@ def _comparison(section: Comparison, name: str, numbers: palette.Names, detail: 
         "id": name,
         "folder": figures.printable(run.path.resolve().name),
         "title": _title(section),
-        "verdict": sentence.parts(summary),
+        "verdict": _verdict(summary),
         "remarks": [*remarks.remarks(summary), *summary.environment_changes, *map(figures.printable, run.notes)],
-        "matrix": _matrix(found, section.names),
+        "matrix": _matrix(found, section.names, summary.reference),
         "cells": [_cell(section, cell, plots, name, detail) for cell in found],
         "plots": [plot for plot in plots if not plot["cell"]],
         "left_out": len(section.plots) - len(plots),
@@ -183,6 +195,11 @@ def _title(section: Comparison) -> str:
     return f"{who} on {figures.listing(list(workloads))}"
 
 
+def _verdict(summary: Summary) -> list[str]:
+    first, *others = sentence.parts(summary)
+    return [first[0].upper() + first[1:], *others] if first.startswith("on ") else [first, *others]
+
+
 def _figure(plot: Plot, drawn: str, colours: dict[str, str], section: str) -> dict[str, Any]:
     name = f"{section}-{plot.name}"
     return {
@@ -211,9 +228,7 @@ def _cell(
         "evidence": [
             (figures.printable(one.impl), one.verdict, figures.printable(one.evidence)) for one in cell.entries
         ],
-        "explained": explain.render(section.run.plan, section.run.slices, section.summary, cell.key)
-        if detail.evidence
-        else "",
+        "explained": section.explained[cell.key] if detail.evidence else "",
         "key": cell.key,
     }
 
@@ -230,35 +245,53 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _matrix(found: Sequence[CellFigures], names: Sequence[str]) -> dict[str, Any]:
-    """Return the ratio of each implementation in each cell: of what the cell is ranked by."""
+def _matrix(found: Sequence[CellFigures], names: Sequence[str], reference: str) -> dict[str, Any]:
+    """Return the ratio of each implementation in each cell, of what the cell is ranked by: a row for each cell.
+
+    Where there are many implementations they have the rows, as a table can be longer than wide.
+    """
     rows = []
     for cell in found:
         entries = {entry.impl: entry for entry in cell.entries}
-        rows.append((cell, [_in_matrix(cell, entries.get(name)) for name in names]))
-    return {"names": [figures.printable(name) for name in names], "rows": rows}
-
-
-def _in_matrix(cell: CellFigures, entry: CellSummary | None) -> dict[str, Any]:
-    if entry is None:
-        return {"rank": "", "value": figures.NONE, "interval": "", "verdict": ""}
-    ratio = cell.ratio(entry)
-    known = ratio.value is not None
+        rows.append([_in_matrix(cell, entries.get(name), is_reference=name == reference) for name in names])
+    is_turned = len(names) > max(_MOST_COLUMNS, len(found))
     return {
-        "rank": cell.ranks.get(entry.impl, ""),
-        "value": figures.number(ratio.value, figures.ratio_decimals(ratio)),
-        "interval": figures.interval(ratio, figures.ratio_decimals(ratio)) if known and ratio.low != ratio.high else "",
-        "verdict": entry.verdict,
-        "tie": ratio.holds(1.0) and ratio.low != ratio.high,
+        "names": [figures.printable(name) for name in names],
+        "cells": found,
+        "is_turned": is_turned,
+        "rows": list(zip(*rows, strict=True)) if is_turned else rows,
     }
+
+
+def _in_matrix(cell: CellFigures, entry: CellSummary | None, *, is_reference: bool) -> dict[str, Any]:
+    if entry is None:
+        return {"rank": "", "value": figures.NONE, "note": "takes no part", "tie": False}
+    ratio, rank = cell.ratio(entry), cell.ranks.get(entry.impl, "")
+    if ratio.value is None:
+        return {"rank": rank, "value": figures.NONE, "note": entry.verdict, "tie": False}
+    if is_reference:
+        return {"rank": rank, "value": "reference", "note": "", "tie": False}
+    decimals = figures.ratio_decimals(ratio)
+    value, interval = figures.number(ratio.value, decimals), figures.interval(ratio, decimals)
+    return {"rank": rank, "value": value, "note": interval, "tie": ratio.holds(1.0)}
 
 
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(_PAGE)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=loader,
+        autoescape=True,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html")
+
+
+def _visible(value: object) -> object:
+    """Escape what is no visible character, or turns the direction of writing, whoever forgot it."""
+    return figures.lines_as_they_are(value) if type(value) is str else value
 
 
 def _read(name: str) -> str:

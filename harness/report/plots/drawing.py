@@ -6,10 +6,11 @@ from typing import Any
 
 import vl_convert
 
+from harness.report import figures
 from harness.report.plots import style
 from harness.report.plots.plot import Plot
 
-_COLOUR = re.compile(r'"(#0[12][0-9a-f]{4})"')
+_COLOUR = re.compile(r'( (?:fill|stroke)=)"(#0[12][0-9a-f]{4})"')
 _NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 _DRAWN = re.compile(r' (?:d|transform|[xy][12]?|width|height)="[^"]*"')
 _CLIP = re.compile(r'(id="|="url\(#)clip(\d+)')
@@ -46,7 +47,8 @@ def _fitted(chart: dict[str, Any], width: int) -> dict[str, Any]:
 def _plain(drawn: str, colours: Mapping[str, str], name: str) -> str:
     """Put in the colours, shorten numbers, and call clip paths after the plot, as vega counts on from plot to plot."""
     numbers: dict[str, int] = {}
-    found = _COLOUR.sub(lambda match: f'"{colours.get(match[1], match[1])}"', drawn)
+    found = figures.lines_as_they_are(drawn)
+    found = _COLOUR.sub(lambda match: f'{match[1]}"{colours.get(match[2], match[2])}"', found)
     found = _DRAWN.sub(lambda match: _NUMBER.sub(_short, match[0]), found)
     found = _EMPTY.sub("", found)
     return _CLIP.sub(lambda match: f"{match[1]}{name}-clip{numbers.setdefault(match[2], len(numbers))}", found)

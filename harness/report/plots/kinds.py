@@ -5,13 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from harness.analysis.stacks import Folded
 from harness.profile_schema import Profile
-from harness.report.plots import balance, core, flame, ratio, scaling, slices
+from harness.report.plots import balance, core, cpu, flame, latency, ratio, scaling, slices, throughput
 from harness.report.plots.plot import Plot
 from harness.results import StoredRun
 from harness.schema import Summary
 
 KINDS: Sequence[Callable[[StoredRun, Summary], list[Plot]]] = (
     ratio.plots,
+    throughput.plots,
+    cpu.plots,
+    latency.plots,
     balance.plots,
     slices.plots,
     scaling.plots,

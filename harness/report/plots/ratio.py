@@ -38,10 +38,8 @@ def _of_cell(run: StoredRun, cell: CellFigures, reference: str) -> Plot | None:
 
 
 def _caption(cell: CellFigures) -> str:
-    hollow = "Whiskers are 95 % intervals; a hollow dot is a tie, as its interval holds 1."
-    if cell.ranking.by == "throughput":
-        return f"Further right is faster. {hollow}"
-    return f"Further left is cheaper. Not requests/s, because {figures.printable(cell.ranking.reason)}. {hollow}"
+    better = "Further right is faster." if cell.ranking.by == "throughput" else "Further left is cheaper."
+    return f"{better} Whiskers are 95 % intervals; a hollow dot is a tie, as its interval holds 1."
 
 
 def _row(entry: CellSummary, ratio: Estimate, reference: str) -> list[str]:
@@ -70,7 +68,9 @@ def _chart(run: StoredRun, shown: Sequence[tuple[CellSummary, Estimate]], refere
         x=across, y=down, description="says:N",
         stroke=alt.Stroke("colour:N", scale=None), fill=alt.Fill("inner:N", scale=None),
     )  # fmt: skip
-    texts = base.mark_text(aria=False, dy=-13, fontSize=11, fill=style.QUIET).encode(x=across, y=down, text="text:N")
+    texts = base.mark_text(aria=False, dy=-style.TEXT_ABOVE, fontSize=11, fill=style.QUIET).encode(
+        x=across, y=down, text="text:N"
+    )
     return alt.layer(line, whiskers, dots, texts).properties(height=alt.Step(style.ROW))
 
 

@@ -17,10 +17,17 @@ WIDTH: Final = 420
 WIDE: Final = 900
 ROW: Final = 34
 """Pixels for each implementation of a plot that has them one under another."""
+TEXT_ABOVE: Final = 13
+"""Pixels from the middle of a row to a figure above its bar or dot."""
+BAR: Final = 14
+"""Pixels of a bar's thickness."""
 FONT: Final = "sans-serif"
 FONT_SIZE: Final = 13
-LABEL_WIDTH: Final = 18
+SMALL: Final = 11
+"""Of figures beside marks."""
+LABEL_WIDTH: Final = 20
 """Characters in a line of a name."""
+_LINES = 2
 
 TEXT, QUIET, LINE, PAGE = "#010101", "#010102", "#010103", "#010104"
 """Writing, less important writing, grid and axes, and what is behind everything."""
@@ -36,8 +43,8 @@ MOST_COLOURS: Final = 8
 DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
 """What tells lines of the same colour apart."""
 
-CELLS_OF_LABEL: Final = "split(datum.label, '\\n')"
-"""The labelExpr of an axis with names that have line breaks."""
+_SHOWN: Final = "split(split(datum.label, '\\t')[0], '\\n')"
+"""What an axis shows of a label."""
 
 
 def colour(index: int) -> str:
@@ -50,15 +57,36 @@ def colours(implementations: Sequence[PlannedImplementation]) -> dict[str, str]:
     return {one.name: colour(index) for index, one in enumerate(implementations)}
 
 
+def dashes(implementations: Sequence[PlannedImplementation]) -> dict[str, Sequence[int]]:
+    """Return the dashes of each implementation's lines, by its name: colours that come again have others."""
+    return {one.name: DASHES[index // MOST_COLOURS % len(DASHES)] for index, one in enumerate(implementations)}
+
+
 def label(name: str) -> str:
-    """Return a name as axes have it: in short lines."""
-    return figures.name(name, LABEL_WIDTH)
+    """Return a name as axes have it: two lines of it at most, and behind a tab, which they do not show, all of it.
+
+    So names that look alike when they are shortened have a row each.
+    """
+    lines = figures.name(name, LABEL_WIDTH).split("\n")
+    shown = lines if len(lines) <= _LINES else [lines[0], f"…{figures.printable(name)[1 - LABEL_WIDTH :]}"]
+    return "\n".join(shown) + f"\t{figures.printable(name)}"
 
 
 def names_axis(field: str = "name", **others: Any) -> alt.Y:
     """Return the vertical axis with a row for each name, in the order of the data."""
-    axis = alt.Axis(title=None, labelExpr=CELLS_OF_LABEL, domain=False, ticks=False, labelPadding=8, labelLimit=190)
+    axis = alt.Axis(title=None, labelExpr=_SHOWN, domain=False, ticks=False, labelPadding=8, labelLimit=190)
     return alt.Y(f"{field}:N", sort=None, axis=axis, **others)
+
+
+def small_text(base: alt.Chart, **others: Any) -> alt.Chart:
+    """Return a layer of figures beside marks; who cannot see them has the marks' descriptions."""
+    found: alt.Chart = base.mark_text(aria=False, fontSize=SMALL, fill=QUIET, **others)
+    return found
+
+
+def text_above(base: alt.Chart) -> alt.Chart:
+    """Return a layer of figures above bars, where these begin."""
+    return small_text(base, align="left", dx=3, dy=-TEXT_ABOVE)
 
 
 def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
@@ -72,7 +100,7 @@ def config() -> dict[str, Any]:
     return {
         "font": FONT,
         "background": None,
-        "padding": 4,
+        "padding": {"left": 10, "right": 10, "top": 4, "bottom": 4},
         "view": {"stroke": None},
         "axis": {
             **writing, "aria": False, "labelColor": TEXT, "titleColor": QUIET, "titleFontWeight": "normal",
