@@ -103,9 +103,10 @@ class MachineSetting:
         return noted == [_read(_BOOT), _read(self.file)]
 
 
+FLOW_TABLE: Final = "net.core.rps_sock_flow_entries"
 SOCK_FLOW_ENTRIES: Final = MachineSetting(
-    "net.core.rps_sock_flow_entries",
-    Path("/proc/sys/net/core/rps_sock_flow_entries"),
+    FLOW_TABLE,
+    Path("/proc/sys", *FLOW_TABLE.split(".")),
     Path("/run/percore-rps_sock_flow_entries"),
 )
 """The size of the table in which the kernel notes which CPU reads a connection (``testbed/flow_steering.py``)."""

@@ -113,7 +113,14 @@ def make(root: Path, *, queues: int = 1, most: int = 8) -> Kernel:
     """Make a card with so many queues in a folder, in a machine of four CPUs."""
     tree = Tree(root)
     device = root / "sys/class/net" / NAME
-    for name, text in {"ifindex": "7", "type": "1", "operstate": "up", "speed": "10000"}.items():
+    for name, text in {
+        "ifindex": "7",
+        "type": "1",
+        "operstate": "unknown",
+        "flags": "0x1003",
+        "carrier": "1",
+        "speed": "10000",
+    }.items():
         tree.write(device / name, text)
     bus = root / "sys/bus/pci"
     for name, text in {"devices/0/numa_node": "1", "drivers/maker/module": ""}.items():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -175,17 +176,27 @@ OTHERS = [
     Spoilt("nic.interrupts", "warning", "41 may go to CPU 0-3",
            others=card(interrupts=(Interrupt(41, "q0", 0, (0, 1, 2, 3)), Interrupt(42, "q1", 1, (1,)))),
            mend="harness tune"),
+    Spoilt("nic.interrupts", "warning", "2 interrupts on CPU 2-3, and the server has CPU 0-1",
+           others=card(interrupts=tuple(Interrupt(40 + queue, f"q{queue}", queue, (2 + queue,)) for queue in (0, 1))),
+           mend="harness tune --nic card0 --cpus 0-1"),
+    Spoilt("nic.interrupts", "warning", "41 may go to CPU 0-3",
+           others=card(interrupts=(Interrupt(41, "card0", 0, (0, 1, 2, 3)),)), mend="harness tune"),
+    Spoilt("nic.interrupts", "ok", "2 interrupts on CPU 1", others=card(interrupts=(
+        Interrupt(41, "virtio2-input.0", 0, (1,)), Interrupt(42, "virtio2-output.0", 0, (1,))))),
     Spoilt("nic.interrupts", "unknown", "shows no interrupts", others=card(interrupts=())),
     Spoilt("nic.rps", "warning", "off, with 1 queue: not to CPU 0-1", others=card(rx=NIC.rx[:1]), mend="harness tune"),
     Spoilt("nic.rps", "ok", "to CPU 0-3", others=card(rx=(RxQueue(0, (0, 1, 2, 3), 0),))),
     Spoilt("nic.rps", "warning", "with a queue for each CPU", others=card(rx=(NIC.rx[0], RxQueue(1, (0, 1), 0))),
            mend="harness tune"),
-    Spoilt("nic.rfs", "warning", "half on", {"/proc/sys/net/core/rps_sock_flow_entries": "32768"}, mend="harness tune"),
+    Spoilt("nic.rps", "ok", "to CPU 0-3", others=card(rx=tuple(RxQueue(queue, (0, 1, 2, 3), 0) for queue in (0, 1)))),
+    Spoilt("nic.rfs", "warning", "half on", {"/proc/sys/net/core/rps_sock_flow_entries": "32768"}, mend="--rfs"),
+    Spoilt("nic.rfs", "unknown", "not to be seen", {"/proc/sys/net/core/rps_sock_flow_entries": None},
+           card(rx=(RxQueue(0, (), 4096), RxQueue(1, (), 4096)))),
     Spoilt("nic.xps", "warning", "CPU 1 of the server's has no queue",
            others=card(tx=(TxQueue(0, (0,)), TxQueue(1, ()))), mend="harness tune"),
     Spoilt("nic.coalescing", "warning", "adaptive-rx on", others=card(coalescing={"adaptive-rx": 1}),
            mend="harness tune"),
-    Spoilt("nic.coalescing", "warning", "rx-usecs 200", others=card(coalescing={"rx-usecs": 200}), mend="harness tune"),
+    Spoilt("nic.coalescing", "warning", "rx-usecs 500", others=card(coalescing={"rx-usecs": 500}), mend="harness tune"),
     Spoilt("nic.coalescing", "ok", "its driver has none", others=card(coalescing={})),
     Spoilt("nic.node", "warning", "is at node 1, CPU 0-1 of the server's is not",
            {"/sys/devices/system/node/node1/cpulist": "2-3"}, card(numa_node=1)),
@@ -415,6 +426,26 @@ def test_there_are_colours_on_a_terminal_alone(tmp_path: Path) -> None:
     assert "\x1b" not in text_of(found, terminal=False)
 
 
+@pytest.mark.parametrize("evil", ["e;reboot", "a\x1b[2J", "it's\\\x9b", "\u202eeth0"])
+def test_a_device_s_name_is_one_word_for_the_shell_and_moves_no_cursor(evil: str, tmp_path: Path) -> None:
+    found = command.diagnose(make(tmp_path, others=card(name=evil, is_up=False, coalescing={"adaptive-rx": 1})))
+    assert text_of(found, terminal=False).replace("\n", "").isprintable()
+    mends = {one.id: one.mend for one in found.checks if one.mend}
+    for mend, end in ((mends["nic.link"], ["up"]), (mends["nic.coalescing"], ["--cpus", "0-1", "--apply"])):
+        line = ["-c", f"printf '%s\\0' {mend}"]
+        told = subprocess.run([BASH, *line], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+        *_, name, rest = told.stdout.decode().removesuffix("\0").partition(evil)
+        assert (name, rest.split("\0")[1:]) == (evil, end)
+        assert mend in text_of(found, terminal=False)
+
+
+def test_tune_as_a_mend_is_found_by_root(tmp_path: Path) -> None:
+    [adaptive] = [case for case in OTHERS if case.found == "adaptive-rx on"]
+    program, *_ = shlex.split(look(adaptive, tmp_path).mend or "")
+    assert Path(program).is_absolute()
+    assert os.access(program, os.X_OK)
+
+
 def test_names_from_elsewhere_stay_text(tmp_path: Path) -> None:
     greedy = busy(0.9, ("[red]\x1b[2Jevil", 0.9))
     plain = text_of(command.diagnose(make(tmp_path, others=greedy)), terminal=False)
@@ -425,6 +456,7 @@ def test_names_from_elsewhere_stay_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (["--nic", "lo"], "--nic lo: is a device of kind loopback, with no queues of its own; name a network card"),
         (["--nic", "nosuch"], "--nic 'nosuch' is no network device here; there are: "),
         (["--nic", "../../x"], "--nic '../../x' is no network device here"),
         (["--json", "/nosuch/file"], "--json /nosuch/file: cannot be written"),

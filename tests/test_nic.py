@@ -34,6 +34,21 @@ def test_a_card_is_read_with_its_queues_and_interrupts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("files", "is_up"),
+    [
+        ({"operstate": "unknown"}, True),
+        ({"flags": "0x1002", "operstate": "up"}, False),
+        ({"carrier": "0", "operstate": "up"}, False),
+    ],
+)
+def test_a_device_is_up_by_its_flags_and_its_link(tmp_path: Path, files: dict[str, str], *, is_up: bool) -> None:
+    kernel = made_nic.make(tmp_path)
+    for name, text in files.items():
+        (tmp_path / "sys/class/net/card0" / name).write_text(f"{text}\n")
+    assert device.read("card0", kernel).is_up is is_up
+
+
+@pytest.mark.parametrize(
     ("name", "queue"),
     [
         ("eth3", 0),

@@ -126,6 +126,14 @@ def test_a_card_with_more_queues_than_cpus_that_cannot_be_changed_has_the_rest_w
     }
 
 
+def test_without_the_host_s_table_no_queue_is_to_remember_connections(made: Callable[..., Host]) -> None:
+    host = made(queues=4)
+    (host.root / "proc/sys/net/core/rps_sock_flow_entries").unlink()
+    assert not [name for name in host.planned(rfs=True) if "flow" in name]
+    assert host.tune(rfs=True, leave=frozenset({"sysctls"}))
+    assert "receive flow steering: the table net.core.rps_sock_flow_entries is not in this network" in host.said
+
+
 def test_queues_that_receive_and_send_apart_are_counted_apart(made: Callable[..., Host]) -> None:
     host = made(queues=2)
     host.driver.has = Channels(rx=2, tx=2, max_rx=4, max_tx=1)
@@ -392,7 +400,7 @@ def test_a_bridge_is_refused_with_the_devices_below_it(
     host = made()
     (host.root / "sys/class/net/card0/lower_eth5").mkdir()
     monkeypatch.setattr(MadeNetlink, "kind", lambda *_: "bridge")
-    with pytest.raises(BadInput, match=r"is a device of kind bridge.*; tune what its packets go through: eth5"):
+    with pytest.raises(BadInput, match=r"is a device of kind bridge.*; name what its packets go through: eth5"):
         host.tune()
 
 

@@ -10,8 +10,9 @@ from harness.cli.consoles import OUTPUT
 from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.cli.manual import Documented, Example, Manual
 from harness.errors import BadInput
+from harness.nic.rules import USECS
 from harness.options import CpuList, FileName, Names, Number
-from harness.tune.plan import PARTS, USECS, Part
+from harness.tune.plan import PARTS, Part
 from harness.tune.request import Action, Request
 
 MAX_USECS = 10_000

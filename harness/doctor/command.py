@@ -93,6 +93,8 @@ def _devices(names: Sequence[str]) -> list[Nic]:
     for name in names or device.names():
         try:
             nic = device.read(name)
+            if names:
+                device.check_queues(nic)
         except BadInput as problem:
             raise BadInput(f"--nic {problem}") from None
         except OSError as problem:

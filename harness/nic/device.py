@@ -14,7 +14,11 @@ from harness.nic.queues import RxQueue, TxQueue
 LOOPBACK, BRIDGE = "loopback", "bridge"
 _LOOPBACK_TYPE = 772
 """ARPHRD_LOOPBACK (linux/if_arp.h)."""
+_IFF_UP = 1
+"""Of netdevice(7)'s flags."""
 _ROOT = Path("/")
+_WITHOUT_QUEUES = {LOOPBACK, BRIDGE, "bond", "dummy", "geneve", "ipvlan", "macvlan", "team", "vlan", "vxlan"}
+"""Kinds of devices without a queue that anything waits in: their packets are those of other devices, or nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Nic:
     driver: str | None
     """None for what is no hardware."""
     is_up: bool
+    """Whether it is switched on and has a link."""
     speed_mbps: int | None
     numa_node: int | None
     """The node of the machine's memory that it is attached to; None where there is but one, or none is told."""
@@ -70,7 +75,7 @@ def read(name: str, kernel: Kernel | None = None) -> Nic:
         index=index,
         kind=LOOPBACK if _number(found / "type") == _LOOPBACK_TYPE else kernel.netlink.kind(name),
         driver=_link_name(found / "device/driver"),
-        is_up=_text(found / "operstate") == "up",
+        is_up=_is_up(found),
         speed_mbps=_natural(found / "speed"),
         numa_node=_numa_node(found / "device"),
         channels=kernel.netlink.channels(name),
@@ -79,6 +84,22 @@ def read(name: str, kernel: Kernel | None = None) -> Nic:
         tx=queues.read_tx(kernel.root, name),
         interrupts=interrupts.read(kernel.root, name),
     )
+
+
+def check_queues(nic: Nic, kernel: Kernel | None = None) -> None:
+    """See that packets wait in the device's own queues. Raises BadInput."""
+    if nic.kind not in _WITHOUT_QUEUES:
+        return
+    folder = (kernel or Kernel()).root / "sys/class/net" / nic.name
+    below = [path.name.removeprefix("lower_") for path in folder.glob("lower_*")]
+    advice = f"name what its packets go through: {', '.join(sorted(below))}" if below else "name a network card"
+    raise BadInput(f"{nic.name}: is a device of kind {nic.kind}, with no queues of its own; {advice}")
+
+
+def _is_up(device: Path) -> bool:
+    """Tell by flags and carrier: many drivers leave operstate at ``unknown`` (the kernel's operstates.rst)."""
+    flags = int(_text(device / "flags") or "0", 16)
+    return bool(flags & _IFF_UP) and _text(device / "carrier") == "1"
 
 
 def _index(name: str, kernel: Kernel) -> int:

@@ -41,7 +41,7 @@ def _check(one: Looked, width: int) -> Iterator[Text]:
         yield Text(indent + line)
     if one.mend and one.state != "ok":
         # In one line, however long, so that it can be copied.
-        yield Text(f"{indent}    mend: {one.mend}")
+        yield Text(f"{indent}    mend: {figures.printable(one.mend)}")
 
 
 def _wrapped(head: str, text: str, indent: int, hanging: int) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from harness.machine_setting import FLOW_TABLE
+from harness.nic import rules
 from harness.nic.device import Nic
 from harness.nic.queues import RxQueue, TxQueue
 from harness.peers.flags import BACKLOG
@@ -31,9 +33,7 @@ from harness.tune.settings import (
 
 Part = Literal["channels", "coalescing", "interrupts", "rps", "rfs", "xps", "sysctls"]
 PARTS: tuple[Part, ...] = get_args(Part)
-USECS = 333
-"""Between two interrupts of a queue: 3000 a second at most, as nic.sh has it."""
-_FLOW_ENTRIES: SysctlName = "net.core.rps_sock_flow_entries"
+_FLOW_ENTRIES: SysctlName = FLOW_TABLE
 _AT_LEAST: Mapping[SysctlName, tuple[int, str]] = {
     "net.core.somaxconn": (BACKLOG, f"the servers ask for a backlog of {BACKLOG}; the kernel cuts it to this"),
     "net.ipv4.tcp_max_syn_backlog": (BACKLOG, "as many connections may be half open as wait to be accepted"),
@@ -49,7 +49,7 @@ class Wishes:
     cpus: tuple[int, ...]
     """Those that work on the device's packets, in rising order."""
     rfs: bool = False
-    usecs: int = USECS
+    usecs: int = rules.USECS
     leave: frozenset[Part] = frozenset()
     """What stays as it is."""
 
@@ -95,7 +95,8 @@ def make(nic: Nic, wishes: Wishes, sysctls: Mapping[SysctlName, str]) -> Plan:
         *_coalescing(nic, wishes),
         *_interrupts(nic, then, wishes),
         *_steering(then, wishes),
-        *(_flows(then) if wishes.rfs else ()),
+        # Without the host's table a queue's does nothing.
+        *(_flows(then) if wishes.rfs and _FLOW_ENTRIES in sysctls else ()),
         *_sending(then, wishes),
         *_host(wishes, sysctls),
     ]
@@ -152,7 +153,7 @@ def _interrupts(nic: Nic, then: Nic, wishes: Wishes) -> Iterator[Change]:
 
 def _steering(nic: Nic, wishes: Wishes) -> Iterator[Change]:
     """Spread packets over all CPUs where queues do not, and nowhere else: passing them on costs an interrupt more."""
-    too_few = len(nic.rx) < len(wishes.cpus)
+    too_few = rules.need_steering(len(nic.rx), len(wishes.cpus))
     for queue in nic.rx:
         why = "queues are fewer than CPUs, so packets are passed on" if too_few else "each CPU has a queue of its own"
         setting = QueueCpus(f"rx-{queue.number}", "rps_cpus")
@@ -210,7 +211,9 @@ def _notes(nic: Nic, then: Nic, wishes: Wishes, sysctls: Mapping[SysctlName, str
         yield "the driver has no coalescing"
     if "interrupts" in wanted:
         yield from _notes_on_interrupts(nic, queues)
-    missing = [name for name in SYSCTLS if name not in sysctls and (wishes.rfs or name != _FLOW_ENTRIES)]
+    if wishes.rfs and "rfs" in wanted and _FLOW_ENTRIES not in sysctls:
+        yield f"receive flow steering: the table {_FLOW_ENTRIES} is not in this network namespace, but in the machine's"
+    missing = [name for name in SYSCTLS if name not in sysctls and name != _FLOW_ENTRIES]
     if "sysctls" in wanted and missing:
         yield f"not in this network namespace, but in the machine's: {', '.join(missing)}"
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.nic import rules
 from harness.tune import plan, state
 
 Action = Literal["show", "apply", "revert"]
@@ -18,7 +19,7 @@ class Request:
     cpus: tuple[int, ...] | None = None
     """None: all that are online."""
     rfs: bool = False
-    usecs: int = plan.USECS
+    usecs: int = rules.USECS
     leave: frozenset[plan.Part] = frozenset()
     state: Path | None = None
     """Where what was is kept; None: where it is by default."""

@@ -4,24 +4,21 @@ from collections.abc import Iterator
 
 from harness.errors import BadInput
 from harness.nic import device as devices
-from harness.nic.device import BRIDGE, LOOPBACK, Nic
+from harness.nic.device import Nic
 from harness.testbed import cpus as cpu_sets
 from harness.tune import plan
 from harness.tune.plan import Plan, Wishes
 from harness.tune.request import Request
 from harness.tune.settings import Place, Sysctl, SysctlName
 
-_ON_OTHERS = {LOOPBACK, BRIDGE, "bond", "dummy", "geneve", "ipvlan", "macvlan", "team", "vlan", "vxlan"}
-"""Kinds of devices without a queue that anything waits in: their packets are those of other devices, or nobody's."""
-
 
 def read(request: Request, place: Place) -> tuple[Nic, Wishes]:
     """Read the device, and see that it can be tuned for the CPUs. Raises BadInput."""
     nic = devices.read(request.device, place.kernel)
-    if nic.kind in _ON_OTHERS:
-        below = [path.name.removeprefix("lower_") for path in (place.root / "sys/class/net" / nic.name).glob("lower_*")]
-        advice = f"tune what its packets go through: {', '.join(sorted(below))}" if below else "name a network card"
-        raise BadInput(f"--nic {nic.name}: is a device of kind {nic.kind}, with no queues to tune; {advice}")
+    try:
+        devices.check_queues(nic, place.kernel)
+    except BadInput as problem:
+        raise BadInput(f"--nic {problem}") from None
     online = cpu_sets.parse((place.root / "sys/devices/system/cpu/online").read_text().strip())
     if request.cpus and not set(request.cpus) <= set(online):
         raise BadInput(
