@@ -1,6 +1,7 @@
 """A network card that there is not: files as /sys and /proc have them, and what netlink would answer."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,12 @@ class Tree:
             self.write(self.root / f"sys/kernel/irq/{number}/actions", name)
             self.write(self.root / f"proc/irq/{number}/smp_affinity_list", ALL)
 
+    def copy_card(self, name: str, index: int) -> None:
+        """Make another card like the one that there is."""
+        net = self.root / "sys/class/net"
+        shutil.copytree(net / NAME, net / name, symlinks=True)
+        self.write(net / name / "ifindex", f"{index}")
+
     def write(self, path: Path, text: str) -> None:
         """Make a file, with the folders that it takes."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +137,7 @@ def make(root: Path, *, queues: int = 1, most: int = 8) -> Kernel:
     tree.make_queues(queues)
     tree.make_interrupts(NAME, queues)
     tree.write(root / "sys/devices/system/cpu/online", ALL)
+    (root / "run").mkdir()
     for name, text in HOST.items():
         tree.write(root / "proc/sys" / name, text)
     channels = Channels(combined=queues, max_combined=most)

@@ -7,6 +7,7 @@ from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -15,9 +16,10 @@ from harness.errors import BadInput
 from harness.nic import device
 from harness.nic.device import Kernel
 from harness.nic.netlink import Channels
-from harness.tune import changing, survey
+from harness.tune import applying, changing, survey
 from harness.tune.alone import alone
 from harness.tune.command import tune
+from harness.tune.plan import PARTS
 from harness.tune.request import Request
 from harness.tune.settings import Place
 from tests import commands, made_nic
@@ -47,15 +49,20 @@ class Host:
         """Run the command, and keep what it says."""
         told = StringIO()
         try:
-            request = Request(device="card0", state=self.state, **wishes)
+            given: dict[str, Any] = {"device": "card0", "state": self.state} | wishes
+            request = Request(**given)
             return tune(request, Console(file=told, width=200), self.kernel)
         finally:
             self.said = told.getvalue()
 
+    @property
+    def place(self) -> Place:
+        """Where the command looks."""
+        return Place(self.kernel, "card0")
+
     def planned(self, **wishes: Any) -> dict[str, str]:
         """Return what is planned, by setting."""
-        place = Place(self.kernel, "card0")
-        found = survey.make_plan(*survey.read(Request(device="card0", **wishes), place), place)
+        found = survey.make_plan(*survey.read(Request(device="card0", **wishes), self.place), self.place)
         return {str(change.setting): change.then for change in found.needed}
 
     def everything(self) -> dict[str, object]:
@@ -166,8 +173,9 @@ def test_a_plan_tells_reasons_and_what_is_not_to_be_had_and_changes_nothing(made
         "card0 (maker, 10,000 Mbit/s, memory node 1): 1 queue to receive, 1 to send; for CPUs 0-3",
         "the device has 2 queues at most, fewer than there are CPUs (4)",
         "the driver has no coalescing",
-        "irqbalance runs",
-        "filter (iptables), nat (iptables)",
+        "irqbalance: is running",
+        "filter (iptables-legacy), nat (iptables-legacy)",
+        "harness doctor --nic card0 has the commands that mend these",
         "Nothing was changed",
     ):
         assert text in host.said
@@ -178,7 +186,7 @@ def test_what_is_far_from_the_card_s_memory_is_told(made: Callable[..., Host]) -
     host = made()
     made_nic.Tree(host.root).write(host.root / "sys/devices/system/node/node1/cpulist", "2-3")
     assert host.tune()
-    assert "CPUs 0-1 are on another memory node" in host.said
+    assert "is at node 1, CPU 0-1 of the server's is not" in host.said
 
 
 def test_apply_makes_the_plan_true_also_for_interrupts_that_come_with_it_and_revert_brings_all_back(
@@ -238,6 +246,65 @@ def test_any_other_problem_brings_all_back(made: Callable[..., Host], problem: i
     assert not host.state.exists()
 
 
+@pytest.mark.parametrize("problem", [BadInput("no"), RuntimeError()])
+def test_a_problem_of_any_kind_brings_all_back(
+    made: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    host = made(queues=2)
+    before = host.everything()
+    monkeypatch.setattr(survey, "read", Mock(side_effect=[survey.read(Request(device="card0"), host.place), problem]))
+    with pytest.raises(type(problem)):
+        host.tune(action="apply")
+    assert "All was brought back as it was" in host.said
+    assert host.everything() == before
+    assert not host.state.exists()
+
+
+def test_an_interrupt_of_a_second_apply_leaves_the_first_and_what_was_before_it(
+    made: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, ending = made(queues=2), Ending(monkeypatch, KeyboardInterrupt)
+    before = host.everything()
+    assert host.tune(action="apply")
+    first, kept = host.everything(), host.state.read_text()
+    assert ending.comes(host, "apply", 5, cpus=(2, 3), rfs=True, usecs=20)
+    assert host.everything() == first
+    assert host.state.read_text() == kept
+    assert host.tune(action="revert")
+    assert host.everything() == before
+
+
+def test_the_host_of_two_cards_is_brought_back_with_the_last_one(made: Callable[..., Host], tmp_path: Path) -> None:
+    host = made(queues=2)
+    made_nic.Tree(host.root).copy_card("card1", 8)
+    before = host.everything()
+    other = {"device": "card1", "state": tmp_path / "other.json"}
+    alone = frozenset({"channels", "coalescing", "interrupts"})  # the made driver has one card
+    assert host.tune(action="apply", leave=alone)
+    assert host.tune(action="apply", leave=alone, **other)
+    assert host.tune(action="revert")
+    assert "the host's settings stay, for card1, with whose --revert they come back" in host.said
+    assert (host.root / "proc/sys/net/core/somaxconn").read_text() == "8192"
+    assert host.tune(action="revert", **other)
+    assert host.everything() == before
+    assert not list((host.root / "run").iterdir())
+
+
+def test_that_changes_stand_is_told_where_standard_output_cannot_be_written(
+    made: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = made(queues=2)
+    monkeypatch.setattr(applying, "lost_output", lambda: OSError(errno.ENOSPC, "full"))
+    assert host.tune(action="apply")
+    assert "the changes stand; what was is in" in capsys.readouterr().err
+
+
+def test_where_all_is_left_as_it_is_nothing_is_offered(made: Callable[..., Host]) -> None:
+    host = made(queues=2)
+    assert host.tune(leave=frozenset(PARTS))
+    assert host.said.splitlines()[1:] == ["", "Nothing is to be changed."]
+
+
 class Ending:
     """Writes settings, and ends with an exception before a certain change."""
 
@@ -245,6 +312,8 @@ class Ending:
         self._write, self._kind = changing.write, kind
         self._left: int | None = None
         monkeypatch.setattr(changing, "write", self._count)
+        if kind is Killed:
+            monkeypatch.setattr(applying, "roll_back", lambda *_: None)
 
     def comes(self, host: Host, action: str, step: int, **wishes: Any) -> bool:
         """Run the command, and tell whether it came to this change."""
@@ -361,8 +430,9 @@ def test_a_state_that_tune_did_not_write_is_refused(made: Callable[..., Host], o
     host = made(queues=2)
     host.tune(action="apply")
     tuned = host.everything()
-    host.state.write_text(host.state.read_text().replace(old, new))
-    with pytest.raises(BadInput, match=r"state\.json: .*it must be as harness tune wrote it"):
+    for record in (host.state, *(host.root / "run").iterdir()):
+        record.write_text(record.read_text().replace(old, new))
+    with pytest.raises(BadInput, match=r"\.json: .*it must be as harness tune wrote it"):
         host.tune(action="revert")
     assert host.everything() == tuned
 

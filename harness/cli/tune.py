@@ -28,7 +28,10 @@ _MANUAL = Manual(
         EXIT_FAILED: "a driver refused a setting, or not all could be brought back",
         EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; --apply has brought all back",
     },
-    files={"/run/percore-tune-DEV.json": "what was before the first --apply; written before anything is changed"},
+    files={
+        "/run/percore-tune-DEV.json": "what was before the first --apply; written before anything is changed",
+        "/run/percore-tune-host-NUMBER.json": "the same of the host, for all cards of a network namespace",
+    },
     see_also=("harness doctor", "docs/tuning.md", "docs/measuring-a-kernel.md"),
 )  # fmt: skip
 _BESIDE_REVERT = {"nic", "revert", "state"}

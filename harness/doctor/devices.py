@@ -141,7 +141,7 @@ def _node(system: System, nic: Nic) -> Finding:
         return ok("memory is in one node, as far as it tells")
     far = set(system.roles.server) - set(cpus.parse(members))
     if far:
-        return warning(f"is at node {nic.numa_node}, CPU {cpus.write(far)} of the server's is not; see --server-cpus")
+        return warning(f"is at node {nic.numa_node}, CPU {cpus.write(far)} of the server's is not; others may be")
     return ok(f"is at node {nic.numa_node}, as the server's CPUs are")
 
 

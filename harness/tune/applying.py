@@ -1,22 +1,24 @@
 """Carries a plan out, when what was is safe."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
 from harness.errors import BadInput
 from harness.machine_setting import SOCK_FLOW_ENTRIES
 from harness.nic.device import Nic
 from harness.report.figures import plural, show
-from harness.tune import changing, state, survey, text
+from harness.streams import lost_output
+from harness.tune import changing, records, state, survey, text
 from harness.tune.changing import Account
 from harness.tune.plan import Plan, Wishes
+from harness.tune.records import Records
 from harness.tune.request import Request
-from harness.tune.settings import OF_QUEUES, Place, QueueCpus, QueueFlows, Setting, of_interrupts
-from harness.tune.state import State, Value
+from harness.tune.settings import Place, QueueCpus, QueueFlows, Setting, Sysctl, of_interrupts
+from harness.tune.state import HostState, State, Value
 
 
 def apply(request: Request, output: Console, place: Place, nic: Nic, wishes: Wishes, found: Plan) -> bool:
@@ -30,18 +32,19 @@ def apply(request: Request, output: Console, place: Place, nic: Nic, wishes: Wis
     if not found.needed:
         show(output, "Nothing had to be changed.")
         return True
-    saved = _to_save(request, place, nic, found)
+    old, now = records.load(request, place), _now(place, nic, found)
+    _check_same(old.device, now.device, request)
     account = Account()
-    state.save(request.path, saved)
+    records.save(records.merged(old, now), request, place)
     try:
         channels = [change for change in found.needed if change.part == "channels"]
         changing.make(channels, place, account)
         # Queues and interrupts are others now; and where the driver has refused, they are not those of the plan.
         settled = replace(wishes, leave=wishes.leave | {"channels"})
         changing.make(survey.make_plan(survey.read(request, place)[0], settled, place).needed, place, account)
-    except (OSError, KeyboardInterrupt) as problem:
-        _roll_back(request, output, place, saved)
-        if isinstance(problem, KeyboardInterrupt):
+    except BaseException as problem:
+        roll_back(request, output, place, now, old)
+        if not isinstance(problem, OSError):
             raise
         show(output, f"The reason: {problem.filename or request.device}: {problem.strerror or problem}")
         return False
@@ -50,29 +53,31 @@ def apply(request: Request, output: Console, place: Place, nic: Nic, wishes: Wis
     show(
         output, f"{plural(account.changed, 'setting')} changed; what was is in {request.path}; --revert brings it back."
     )
+    if lost_output() is not None:
+        sys.stderr.write(f"harness: the changes stand; what was is in {request.path}; --revert brings it back\n")
     return not account.refused
 
 
-def _to_save(request: Request, place: Place, nic: Nic, found: Plan) -> State:
-    """Note what is now, and after an earlier apply what was before that. Raises BadInput."""
-    now = State(
-        boot_id=state.boot_id(place.root),
-        namespace=state.namespace(place.root),
-        device=nic.name,
-        index=nic.index,
-        values=tuple(_values(nic, found, place)),
+def _now(place: Place, nic: Nic, found: Plan) -> Records:
+    """Note what is now."""
+    boot_id, namespace = state.boot_id(place.root), state.namespace(place.root)
+    values = list(_values(nic, found, place))
+    of_host = tuple(one for one in values if isinstance(one.setting, Sysctl))
+    of_device = tuple(one for one in values if not isinstance(one.setting, Sysctl))
+    host = HostState(boot_id=boot_id, namespace=namespace, devices={nic.index: nic.name}, values=of_host)
+    return Records(
+        State(boot_id=boot_id, namespace=namespace, device=nic.name, index=nic.index, values=of_device),
+        host if of_host else None,
     )
-    old = state.load(request.path)
-    if old is None or old.boot_id != now.boot_id:
-        return now
-    if (old.namespace, old.device, old.index) != (now.namespace, now.device, now.index):
+
+
+def _check_same(old: State | None, now: State | None, request: Request) -> None:
+    """See that what an earlier apply has kept is of this device. Raises BadInput."""
+    if old and now and (old.namespace, old.device, old.index) != (now.namespace, now.device, now.index):
         raise BadInput(
             f"{request.path}: has what was before a --apply to another device ({old.device}, number {old.index}); "
             "bring that back with --revert, or give --state with another file"
         )
-    # Queues that the first one has added are no part of what was.
-    fresh = [one for one in now.values if old.value(one.setting) or not isinstance(one.setting, OF_QUEUES)]
-    return msgspec.structs.replace(old, values=state.merged(old.values, fresh))
 
 
 def _values(nic: Nic, found: Plan, place: Place) -> Iterator[Value]:
@@ -90,11 +95,12 @@ def _values(nic: Nic, found: Plan, place: Place) -> Iterator[Value]:
             yield Value(setting, now, then.get(setting))
 
 
-def _roll_back(request: Request, output: Console, place: Place, saved: State) -> None:
+def roll_back(request: Request, output: Console, place: Place, now: Records, old: Records) -> None:
+    """Bring back what was when this apply began; what an earlier one has kept stays kept."""
     account = Account()
-    changing.put_back(saved, place, account)
+    changing.put_back(now.values, place, account)
     if not account.refused:
-        state.remove(request.path)
+        records.save(old, request, place)
         show(output, "All was brought back as it was.")
         return
     for line in text.listing(f"Not all could be brought back; {request.path} has what was:", account.refused):

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.tune.plan import Change
 from harness.tune.settings import ChannelCount, Place, Setting, Sysctl
-from harness.tune.state import State, Value
+from harness.tune.state import Value
 
 _REFUSALS: Final = {
     errno.EOPNOTSUPP,  # the driver cannot
@@ -54,12 +54,12 @@ def make(changes: Sequence[Change], place: Place, account: Account) -> None:
             account.remarks.append(f"{setting}: the driver has made {now} of {then}")
 
 
-def put_back(state: State, place: Place, account: Account, *, is_device_there: bool = True) -> None:
+def put_back(all_values: Sequence[Value], place: Place, account: Account, *, is_device_there: bool = True) -> None:
     """Bring back what was; whatever cannot be is noted. It may be done again, also where it was broken off.
 
     Without the device, whose settings have gone with it, those of the host alone.
     """
-    values = [value for value in state.values if is_device_there or isinstance(value.setting, Sysctl)]
+    values = [value for value in all_values if is_device_there or isinstance(value.setting, Sysctl)]
     account.remarks += filter(None, (_of_others(value, place) for value in values))
     # Channels first: queues that come back have lost their settings, and their interrupts. Then the other way round.
     channels = [value for value in values if isinstance(value.setting, ChannelCount)]

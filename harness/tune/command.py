@@ -14,6 +14,7 @@ from harness.tune.plan import Plan, Wishes
 from harness.tune.request import Request
 from harness.tune.reverting import revert
 from harness.tune.settings import Place
+from harness.tune.state import State
 
 
 def tune(request: Request, output: Console, kernel: Kernel | None = None) -> bool:
@@ -34,19 +35,18 @@ def tune(request: Request, output: Console, kernel: Kernel | None = None) -> boo
 
 
 def _show(request: Request, output: Console, place: Place) -> None:
-    _show_plan(request, output, place)
-    found = state.load(request.path)
+    _, _, planned = _show_plan(request, output, place)
+    found = state.load(request.path, State)
     if found and found.boot_id == state.boot_id(place.root):
         show(output, f"What was before an earlier --apply is in {request.path}; --revert brings it back.")
-    show(output, "Nothing was changed; --apply does it, as root.")
+    show(output, "Nothing was changed; --apply does it, as root." if planned.needed else "Nothing is to be changed.")
 
 
 def _show_plan(request: Request, output: Console, place: Place) -> tuple[Nic, Wishes, Plan]:
     nic, wishes = survey.read(request, place)
     found = survey.make_plan(nic, wishes, place)
     show(output, text.device(nic, wishes.cpus))
-    show(output, text.plan(found))
-    for line in text.listing("Left to you:", [*bystanders.find(place.root), *survey.remote(nic, wishes, place)]):
+    for line in (*text.plan(found), *text.listing("Left to you:", list(bystanders.find(nic, wishes, place)))):
         show(output, line)
     return nic, wishes, found
 

@@ -6,8 +6,9 @@ from rich.console import Console
 
 from harness.errors import BadInput
 from harness.nic import device as devices
+from harness.report import figures
 from harness.report.figures import plural, show
-from harness.tune import changing, state, text
+from harness.tune import changing, records, state, text
 from harness.tune.changing import Account
 from harness.tune.request import Request
 from harness.tune.settings import Place
@@ -16,7 +17,7 @@ from harness.tune.state import State
 
 def revert(request: Request, output: Console, place: Place) -> bool:
     """Bring back what was, and forget it."""
-    saved = state.load(request.path)
+    saved = state.load(request.path, State)
     if saved is None:
         show(output, f"Nothing to revert: there is no {request.path}.")
         return True
@@ -32,14 +33,21 @@ def revert(request: Request, output: Console, place: Place) -> bool:
         account.remarks.append(f"{saved.device} is called {name} now")
     if name is None:
         account.remarks.append(f"{saved.device} is not there any more, and its settings went with it")
-    changing.put_back(saved, replace(place, device=name or saved.device), account, is_device_there=name is not None)
+    found = records.load(request, place)
+    left = records.without(found, saved.index)
+    if left.host and found.host and left.host.devices != found.host.devices:
+        others = figures.listing(sorted(left.host.devices.values()))
+        account.remarks.append(f"the host's settings stay, for {others}, with whose --revert they come back")
+    values = records.of_device(found, saved.index).values
+    changing.put_back(values, replace(place, device=name or saved.device), account, is_device_there=name is not None)
     for line in [*text.listing("Remarks:", account.remarks), *text.listing("Not brought back:", account.refused)]:
         show(output, line)
     if account.refused:
         show(output, f"What was stays in {request.path}, for another --revert; remove it when it is of no use.")
         return False
-    state.remove(request.path)
-    show(output, f"{plural(account.changed, 'setting')} brought back; all is as it was.")
+    records.save(left, request, place)
+    rest = "the rest" if left.host else "all"
+    show(output, f"{plural(account.changed, 'setting')} brought back; {rest} is as it was.")
     return True
 
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -29,8 +29,19 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None for what was not to be changed, but may be by changes before it."""
 
 
+class HostState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a network namespace's host, which all its devices have in common."""
+
+    version: Literal[1] = 1
+    boot_id: str
+    namespace: int
+    devices: dict[int, str]
+    """The names, by number, of the devices that were set up with it; the last one to be brought back brings it back."""
+    values: tuple[Value, ...]
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of one device and its host."""
+    """The settings of one device."""
 
     version: Literal[1] = 1
     boot_id: str
@@ -47,9 +58,17 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return next((one for one in self.values if one.setting == setting), None)
 
 
+_Kind = TypeVar("_Kind", State, HostState)
+
+
 def default_path(device: str) -> Path:
     """Return where the state of a device is kept."""
     return Path(f"/run/percore-tune-{device}.json")
+
+
+def host_path(root: Path) -> Path:
+    """Return where the state of this network namespace's host is kept."""
+    return root / f"run/percore-tune-host-{namespace(root)}.json"
 
 
 def boot_id(root: Path) -> str:
@@ -65,17 +84,17 @@ def namespace(root: Path) -> int:
         return 0
 
 
-def load(path: Path) -> State | None:
+def load(path: Path, kind: type[_Kind]) -> _Kind | None:
     """Read a state; None where there is none. Raises BadInput."""
     try:
-        return strict_json.decode(plain_file.read(path, _LARGEST_BYTES), msgspec.json.Decoder(State))
+        return strict_json.decode(plain_file.read(path, _LARGEST_BYTES), msgspec.json.Decoder(kind))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise BadInput(f"{path}: {error}; {_RIGHT}") from None
 
 
-def save(path: Path, state: State) -> None:
+def save(path: Path, state: State | HostState) -> None:
     """Write a state as a whole, and return when it is on the disk. Raises BadInput when it cannot be."""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

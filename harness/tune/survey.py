@@ -1,7 +1,5 @@
 """Reads a device and its host, and makes the plan for them."""
 
-from collections.abc import Iterator
-
 from harness.errors import BadInput
 from harness.nic import device as devices
 from harness.nic.device import Nic
@@ -35,14 +33,3 @@ def make_plan(nic: Nic, wishes: Wishes, place: Place) -> Plan:
         if value is not None:
             found[name] = value
     return plan.make(nic, wishes, found)
-
-
-def remote(nic: Nic, wishes: Wishes, place: Place) -> Iterator[str]:
-    """Say which CPUs are far from the memory that the device writes to."""
-    try:
-        local = (place.root / f"sys/devices/system/node/node{nic.numa_node}/cpulist").read_text()
-        far = set(wishes.cpus) - set(cpu_sets.parse(local.strip()))
-    except (OSError, ValueError):
-        return
-    if far:
-        yield f"CPUs {cpu_sets.write(far)} are on another memory node than the device; --cpus can leave them out"

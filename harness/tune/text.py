@@ -22,8 +22,8 @@ def device(nic: Nic, cpus: tuple[int, ...]) -> str:
     return f"{nic.name} ({', '.join(parts)}): {queues}; for {many} {write_cpus(cpus)}\n"
 
 
-def plan(found: Plan) -> str:
-    """Return the table of what is to be changed, and what cannot be had."""
+def plan(found: Plan) -> list[str]:
+    """Return the lines of the table of what is to be changed, and what cannot be had."""
     needed, right = found.needed, len(found.changes) - len(found.needed)
     lines = []
     if needed:
@@ -31,8 +31,7 @@ def plan(found: Plan) -> str:
     others = "others are" if needed else "settings are all"
     if right:
         lines += [f"{right:,} {others} as they should be." if right > 1 else "1 other is as it should be.", ""]
-    lines += listing("Not to be had:", found.notes)
-    return "\n".join(lines)
+    return [*lines, *listing("Not to be had:", found.notes)]
 
 
 def listing(title: str, texts: Sequence[str]) -> list[str]:
