@@ -44,7 +44,8 @@ _SYSCTLS = (
     "net.ipv4.tcp_wmem",
     "vm.swappiness",
 )
-_LIBRARIES = ("gevent", "greenlet", "hdrhistogram", "msgspec", "numpy", "scipy", "trio", "uvloop")
+_LIBRARIES = frozenset({"hdrhistogram", "msgspec", "numpy", "scipy"})
+"""The harness's own that a result could hang on; those of the implementations are in their requirements.txt."""
 _KERNEL_OPTIONS = frozenset(
     {
         "idle", "intel_idle.max_cstate", "intel_pstate", "irqaffinity", "isolcpus", "mitigations", "nmi_watchdog",
@@ -88,7 +89,7 @@ def describe(read_sysctl: Callable[[str], str] | None = None) -> Environment:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         sysctls={name: _sysctl(machine, name, read_sysctl) for name in _SYSCTLS},
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        libraries={name: _version(name) for name in _LIBRARIES},
+        libraries={name: _version(name) for name in _libraries()},
         revision=revision,
         dirty=dirty,
         load_average=os.getloadavg(),
@@ -159,6 +160,11 @@ def cpu_ticks(machine: MachineFiles) -> dict[str, tuple[int, ...]]:
     """
     rows = [line.split() for line in machine.lines("/proc/stat") if line.startswith("cpu")]
     return {name: tuple(map(int, times[:_TIME_FIELDS])) for name, *times in rows if len(times) >= _TIME_FIELDS}
+
+
+def _libraries() -> list[str]:
+    pinned = (line for path in ROOT.glob("impls/*/requirements.txt") for line in path.read_text().splitlines())
+    return sorted(_LIBRARIES | {name for name, equal, _ in (line.partition("==") for line in pinned) if equal})
 
 
 def _version(library: str) -> str | None:

@@ -13,10 +13,11 @@ import pytest
 from harness import __main__
 from harness.analysis import stats
 from harness.cli import crosscheck
-from harness.registry import ROOT
+from harness.registry import ROOT, own
 from harness.testbed import netns
 
 VERSION_1 = str(Path(__file__).parent / "data" / "run-v1")
+THERE_ARE = f"{own()[0].name}, {own()[1].name}"
 ONE = ["compare", "--impls", "epoll_raw", "--testbed", "loopback"]
 Command = Callable[..., tuple[int, str, str]]
 
@@ -97,7 +98,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["diff", VERSION_1, VERSION_1, "--fail-if-slower", "much"], "'much' is not a share from 0.1% to 1000%"),
         (["torture"], "torture: one program at a time; give --impl NAME or --external NAME='COMMAND'"),
         (["torture", "--impl", "epoll_raw,trio"], "torture: one program at a time"),
-        (["torture", "--impl", "nosuch"], "--impl 'nosuch': unknown; there are asyncio, epoll_raw"),
+        (["torture", "--impl", "nosuch"], f"--impl 'nosuch': unknown; there are {THERE_ARE}, "),
         (["torture", "--impl", "trio", "--for", "1s"], "'1s' is not a time from 2s to 86400s"),
         (["soak", "--connections", "0"], "'0' is not a number from 1 to 1000000000"),
         (["soak", "--workload", "some"], "'some' is not one of"),

@@ -14,7 +14,7 @@ MOST_BUSY_SHARE: Final = 0.25
 _MOST_NAMED: Final = 3
 _LEAST_NAMED: Final = 0.02
 LITTLE_MEMORY_BYTES: Final = 2**30
-"""Four implementations in a few variants take about 50 MB a worker; what is over is the page cache's."""
+"""All implementations in a few variants take about 50 MB a worker; what is over is the page cache's."""
 TOO_LITTLE_MEMORY_BYTES: Final = 2**28
 _KIB: Final = 1024
 

@@ -3,4 +3,4 @@
 from impls.asyncio.server import LIBRARY, serve
 from impls.prefork import main
 
-main("asyncio", serve, LIBRARY)
+main("asyncio", serve, LIBRARY, exclusive=True)

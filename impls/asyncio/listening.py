@@ -115,21 +115,23 @@ class _Listening:
         opening: list[_Opening] = []
         none_left = False
         failure: OSError | None = None
-        try:
-            for _ in range(room):
+        for _ in range(room):
+            try:
                 accepted, _peer = listener.accept()
-                fd = accepted.fileno()
-                if sample:
-                    sample.skip -= 1
-                    if sample.skip < 0:
-                        sample.ask(fd)
-                one = open_transport(partial(connect, fd), accepted)
-                one.send(None)
-                opening.append(one)
-        except BlockingIOError:
-            none_left = True  # or another worker was faster
-        except OSError as error:
-            failure = error
+            except BlockingIOError:
+                none_left = True  # or another worker was faster
+                break
+            except OSError as error:
+                failure = error
+                break
+            fd = accepted.fileno()
+            if sample:
+                sample.skip -= 1
+                if sample.skip < 0:
+                    sample.ask(fd)
+            one = open_transport(partial(connect, fd), accepted)
+            one.send(None)
+            opening.append(one)
         if opening:
             self._exhausted = False
             self._worker.counters[counters.ACCEPTED] += len(opening)
@@ -183,7 +185,7 @@ def _finish(opening: list[_Opening]) -> None:
 
 def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an exception that a callback let through, and end the worker: asyncio would go on as if nothing had been."""
-    if is_late(context.get("exception")):
+    if is_late(context):
         return
     loop.default_exception_handler(context)
     loop.stop()

@@ -230,13 +230,15 @@ class _Pair(Client, asyncio.BufferedProtocol):
             # The library puts words of its own in place of the kernel's.
             relay.failures.refused(address, OSError(error.errno, os.strerror(error.errno or 0)))
             return
-        if not self._over:
+        if self._over:
+            unconnected.close()
+        else:
             await relay.loop.create_connection(partial(_Backend, relay, self, address), sock=unconnected)
 
     async def _open(self, address: Address) -> socket.socket | None:
-        """Make a backend's socket, as soon as there is a descriptor; None: that is not what it wants for."""
+        """Make a backend's socket, when there is a descriptor; None: it fails otherwise, or the client is gone."""
         relay = self._relay
-        while True:
+        while not self._over:
             try:
                 return open_backend_socket(address, lean=relay.lean)
             except OSError as error:
@@ -250,6 +252,7 @@ class _Pair(Client, asyncio.BufferedProtocol):
                 if not relay.reserve.give():
                     relay.log.backend_socket_failed(error)
                     await relay.rest()
+        return None
 
     def backend_connected(self, transport: asyncio.Transport) -> None:
         """Send what the client has sent by now."""

@@ -15,14 +15,13 @@ here is how many of the library's callbacks, handles and system calls a request 
 """
 
 import asyncio
-import selectors
 import time
 from functools import partial
 
 from impls import counters, queues
+from impls.asyncio import selector
 from impls.asyncio.ending import end_stream, let_go
 from impls.asyncio.listening import listen
-from impls.asyncio.polls import CountedSelector
 from impls.asyncio.proxy import relay
 from impls.clients import Client, Clients
 from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
@@ -35,8 +34,7 @@ LIBRARY = "asyncio of the standard library"
 
 def serve(worker: Worker) -> None:
     """Serve until ordered to stop."""
-    selector = CountedSelector(worker.counters) if worker.options.verbose else selectors.EpollSelector()
-    with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector.make(worker))) as runner:
         runner.run(relay(worker) if worker.options.backends else answer(worker))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness import ports, processes
 from harness.conformance import sock_diag
-from harness.registry import Implementation
+from harness.registry import Implementation, find
 from harness.resources import socket_inodes
 from harness.servers import REQUEST
 from tests.faults.limited import REPLY, TIMEOUT_S, Running, exchange, file_limit, reply_to, running
@@ -268,6 +268,43 @@ def test_no_descriptor_is_left_for_a_backend__each_client_gets_504_after_the_con
         assert processes.wait_until(lambda: up.count("backend_timeout") == late, TIMEOUT_S)
         assert (up.count("backend_refused"), up.count("backend_out")) == (0, 0)
         assert processes.wait_until(lambda: status(up) == b"200", TIMEOUT_S)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])  # the others read no more from a client that waits
+def test_a_client_goes_while_no_descriptor_is_left_for_its_backend__nobody_connects_there_for_it(
+    name: str, tmp_path: Path
+) -> None:
+    [impl] = find(name)
+    came: list[socket.socket] = []
+    may_end = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        came.append(connection)
+        if len(came) == 1:
+            may_end.wait(TIMEOUT_S)
+        elif connection.recv(4096):
+            connection.sendall(REPLY)
+
+    with (
+        serving(answer) as backend,
+        proxy(impl, ["--idle-timeout", "0.5"], [ports.join(*backend)], LONG_S, tmp_path) as up,
+        ExitStack() as stack,
+    ):
+        stack.callback(may_end.set)
+        has_the_reserve, waits = stack.enter_context(up.connect()), up.connect()
+        assert processes.wait_until(lambda: up.connections() == 2, TIMEOUT_S)
+        with file_limit(up.worker, 0):
+            has_the_reserve.sendall(REQUEST)
+            assert processes.wait_until(lambda: len(came) == 1, TIMEOUT_S)
+            waits.sendall(REQUEST)
+            assert processes.wait_until(lambda: "socket: Too many open files" in up.server.log_text(), TIMEOUT_S)
+            waits.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            waits.close()
+            assert processes.wait_until(lambda: up.connections() == 1, TIMEOUT_S)
+        with up.connect() as idle:  # for so long the worker has time for whoever waits still
+            assert idle.recv(1) == b""
+        assert status(up) == b"200"
+        assert len(came) == 2
 
 
 def expect_answered(clients: Sequence[socket.socket], count: int, within_s: float) -> None:
