@@ -44,14 +44,12 @@ def _follow(run: GrowingRun, progress: Console) -> bool:
     with RunProgress(progress, run.plan, title=f"watching {run.path}", done=run.new_slices()) as shown:
         is_under_way = True
         while is_under_way:
-            if run.is_gone:
-                return False
             try:
                 # In this order: what a run writes before its end is read after the end is known.
                 is_under_way = results.is_under_way(run.path)
                 if run.plan_has_changed():
                     shown.plan_is(run.plan)
-            except (BadInput, FileNotFoundError):
+            except BadInput:
                 if run.is_gone:
                     return False
                 raise

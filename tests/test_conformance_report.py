@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from harness.conformance.verdict import Verdict
@@ -35,3 +36,21 @@ def test_progress_tells_each_failure_once() -> None:
     assert lines[:2] == ["one  FAILED  RESET: expected a, got b", "one  FAILED  REPLY-BYTES: the same"]
     assert lines[2].startswith("Obligations checked: one 3 of 3 (2 broken), two 0 of 1")
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize("several", [2, 40])
+def test_a_terminal_has_bars_that_fit_on_it(several: int) -> None:
+    output = io.StringIO()
+    names = [f"number{number}\x1b[2J" for number in range(several)]
+    with ConformanceProgress(
+        Console(file=output, width=80, height=24, force_terminal=True), dict.fromkeys(names, 2)
+    ) as progress:
+        for name in names:
+            progress.verdict(name, KEPT)
+            progress.verdict(name, BROKEN)
+        assert progress._bars is not None
+        progress._bars.refresh()
+        shown = output.getvalue()
+    assert ("2 of 2 obligations" in shown, "80 of 80 obligations" in shown) == (several == 2, several == 40)
+    assert ("1 broken" if several == 2 else "40 broken") in shown
+    assert "\x1b[2J" not in output.getvalue()

@@ -77,7 +77,7 @@ def test_the_screen_says_how_far_the_run_is_and_where_each_cell_stands() -> None
     plan, slices = run()
     text = drawn(plan, slices[: len(NAMES) * ROUNDS * 3 // 2])
     assert "50 %" in text
-    assert "about 14 s left" in text
+    assert "about 14 s left, 1 of 3 cells done" in text
     assert re.search(r"^the third turn$", text.replace(" \n", "\n"), re.MULTILINE)
     assert re.search(r"^epoll_raw +reference +97 % +70 % server-bound", text, re.MULTILINE)
     assert re.search(r"^trio +0\.2\d\d 0\.2\d\d\N{EN DASH}0\.2\d\d +97 % +70 % server-bound", text, re.MULTILINE)

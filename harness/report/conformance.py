@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from harness.conformance.verdict import Outcome, Verdict, together
 from harness.report import figures
 
 _NAME_WIDTH = len("+reuseport")
+_MOST_BARS = 12
 _MARKS: Final[dict[Outcome, str]] = {
     "passed": "ok",
     "failed": "FAILED",
@@ -23,7 +24,7 @@ _MARKS: Final[dict[Outcome, str]] = {
 
 
 class ConformanceProgress:
-    """Shows verdicts as they come in: a line for each that did not pass, on a terminal a count; a context manager."""
+    """Shows verdicts as they come in: a line for each that did not pass, on a terminal bars; a context manager."""
 
     def __init__(self, console: Console, obligations: Mapping[str, int]) -> None:
         """``obligations`` says of each implementation how many are checked."""
@@ -33,12 +34,13 @@ class ConformanceProgress:
         self._told: set[tuple[str, str]] = set()
         """What was given as a reason before: a server that does not start has the same for everything."""
         self._started_s = time.monotonic()
-        self._status: Status | None = None
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._status = self._console.status(self._text())
-            self._status.start()
+            self._bars = self._begun_bars()
+            self._bars.start()
         else:
             text = f"Checking {self._asked()}: about half a minute for each on two CPUs"
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -47,11 +49,11 @@ class ConformanceProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._bars is not None:
+            self._bars.stop()
         if error is None:
             elapsed_s = time.monotonic() - self._started_s
-            self._console.print(f"{self._text()}; {elapsed_s:.0f} s", highlight=False, soft_wrap=True)
+            figures.show(self._console, f"{self._text()}; {elapsed_s:.0f} s")
 
     def verdict(self, implementation: str, verdict: Verdict) -> None:
         """Take a verdict as it comes in."""
@@ -63,8 +65,32 @@ class ConformanceProgress:
             text = f"{implementation}  {_MARKS[verdict.outcome]}  {name}: {'the same' if known else reason}"
             tell = figures.warn if verdict.outcome == "failed" else figures.show
             tell(self._console, text)
-        if self._status is not None:
-            self._status.update(self._text())
+        if self._bars is not None:
+            broken = self._counts[implementation]["failed"] if len(self._tasks) <= _MOST_BARS else self._broken()
+            task = self._tasks[implementation]
+            self._bars.update(task, advance=1, broken=f"{broken} broken" if broken else "")
+
+    def _begun_bars(self) -> Progress:
+        """Make a bar for each implementation, or one for all where they are too many for a screen."""
+        bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} obligations", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[broken]}", style="red", table_column=Column(no_wrap=True)),
+            console=self._console,
+            transient=True,
+        )
+        if len(self._obligations) <= _MOST_BARS:
+            for name, obligations in self._obligations.items():
+                self._tasks[name] = bars.add_task(figures.printable(name), total=obligations, broken="")
+        else:
+            several = f"{len(self._obligations)} implementations"
+            task = bars.add_task(several, total=sum(self._obligations.values()), broken="")
+            self._tasks = dict.fromkeys(self._obligations, task)
+        return bars
+
+    def _broken(self) -> int:
+        return sum(counts["failed"] for counts in self._counts.values())
 
     def _asked(self) -> str:
         """Name the numbers, those who have the same together."""
@@ -77,7 +103,7 @@ class ConformanceProgress:
         told = []
         for name, counts in self._counts.items():
             broken = f" ({counts['failed']} broken)" if counts["failed"] else ""
-            told.append(f"{escape(name)} {counts.total()} of {self._obligations[name]}{broken}")
+            told.append(f"{name} {counts.total()} of {self._obligations[name]}{broken}")
         return f"Obligations checked: {', '.join(told)}"
 
 

@@ -57,7 +57,9 @@ class Screen:
     def _bar(self, width: int) -> Table:
         grid = Table.grid(padding=(0, 1), expand=False)
         share, left_s = self.course.done_share, self.course.left_s
-        left = "" if left_s is None else f"about {time_left(left_s)} left"
+        left = "" if left_s is None else f"about {time_left(left_s)} left, "
+        done = sum(self.course.state(cell) == "done" for cell in self.plan.cells)
+        left += f"{done} of {figures.plural(len(self.plan.cells), 'cell')} done"
         grid.add_row(
             ProgressBar(total=1.0, completed=share, width=min(40, max(10, width - 50))),
             Text(f"{share * 100:.0f} %"),
@@ -103,8 +105,9 @@ class Screen:
 
     def _cell(self, cell: PlannedCell) -> Text:
         state = self.course.state(cell)
-        line = _line(f"{state:<7}  ", _STYLES[state])
-        line.append(cell.key)
+        line = _line("")
+        line.append(f"{state:<7}", _STYLES[state])
+        line.append(f"  {cell.key}", "bold" if state == "now" else "")
         if state == "done":
             line.append(f"  {self._leader(self.standings.of(cell))}")
         return line
