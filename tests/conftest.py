@@ -122,7 +122,7 @@ def drops_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdicts, "MOST_DROPS_SHARE", math.inf)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool() -> Callable[[str, str], str]:
     """Find a program, or skip the test by its name; in CI, where it must be installed, fail."""
 
