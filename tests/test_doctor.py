@@ -206,13 +206,32 @@ OTHERS = [
     Spoilt("firewall.conntrack", "warning", "9 connections", {
         "/proc/sys/net/netfilter/nf_conntrack_count": "9", "/proc/sys/net/netfilter/nf_conntrack_max": "1000"},
         mend="notrack"),
+    Spoilt("firewall.conntrack", "warning", "0 connections, and 1,000 can be; rules ask for it", {
+        "/proc/sys/net/netfilter/nf_conntrack_count": "0", "/proc/sys/net/netfilter/nf_conntrack_max": "1000"},
+        {"ruleset": Ruleset(1, 1, ("inet filter",), tracks=True)}, mend="iif 7 tcp dport 10000-32767 notrack"),
+    Spoilt("firewall.conntrack", "warning", "1 connection, ", {
+        "/proc/sys/net/netfilter/nf_conntrack_count": "1"}, LOOPBACK, mend="iif 1 tcp sport"),
+    Spoilt("firewall.conntrack", "warning", "rules ask for it", {
+        "/proc/sys/net/netfilter/nf_conntrack_count": "0", "/proc/net/ip_tables_names": "nat"}, mend="notrack"),
+    Spoilt("firewall.conntrack", "unknown", "only root", {
+        "/proc/sys/net/netfilter/nf_conntrack_count": "0"}, {"ruleset": None}),
+    Spoilt("firewall.conntrack", "ok", "left out", {"/proc/sys/net/netfilter/nf_conntrack_count": "9"},
+           {"ruleset": Ruleset(untracked=(7,), tracks=True)}),
+    Spoilt("firewall.conntrack", "ok", "no rule asks for it", {"/proc/sys/net/netfilter/nf_conntrack_count": "0"}),
+    Spoilt("firewall.nf_tables", "warning", "0 rules in inet filter",
+           others={"ruleset": Ruleset(1, 0, ("inet filter",))}, mend="nft flush ruleset"),
+    Spoilt("firewall.nf_tables", "problem", "inet filter input drops all",
+           others={"ruleset": Ruleset(1, 0, ("inet filter",), ("inet filter input",))}, mend="nft flush ruleset"),
     Spoilt("firewall.nf_tables", "warning", "12 rules in inet filter",
            others={"ruleset": Ruleset(1, 12, ("inet filter",))}, mend="nft flush ruleset"),
     Spoilt("firewall.nf_tables", "ok", "12 rules in inet filter; hosts of the testbed netns are not concerned",
            others={"ruleset": Ruleset(1, 12, ("inet filter",)), "names_devices": False}),
     Spoilt("firewall.nf_tables", "unknown", "root", others={"ruleset": None}),
     Spoilt("firewall.ip_tables", "warning", "raw (iptables-legacy)", {"/proc/net/ip_tables_names": "raw"},
-           mend="iptables-legacy -t raw -F"),
+           mend="iptables-legacy -t raw -P OUTPUT ACCEPT && iptables-legacy -t raw -F"),
+    Spoilt("firewall.ip_tables", "warning", "filter (ip6tables-legacy)", {
+        "/proc/net/ip6_tables_names": "filter", "/sys/module/ip6table_filter/refcnt": "1"},
+        mend="ip6tables-legacy -t filter -X && modprobe -r ip6table_filter"),
     Spoilt("firewall.bridge", "warning", "net.bridge.bridge-nf-call-iptables: 1", {
         "/proc/sys/net/bridge/bridge-nf-call-iptables": "1", "/sys/class/net/br0/bridge/bridge_id": "8"},
         mend="sysctl -w net.bridge.bridge-nf-call-iptables=0"),
@@ -485,8 +504,18 @@ def test_rules_of_nf_tables_are_counted(tool: Callable[[str, str], str], tmp_pat
         "add table inet more; add chain inet more in { type filter hook input priority 1; }; "
         "add rule inet more in counter'"
     )
-    printed = in_a_network_of_its_own(tool, "bash", "-c", f"set -e; {untracked}; {read}; {filtering}; {read}")
-    assert printed.splitlines() == [str(Ruleset()), str(Ruleset(2, 3, ("inet more", "ip mine")))]
+    more = (
+        "nft 'add table ip shut; add chain ip shut in { type filter hook input priority 2; policy drop; }; "
+        "add chain ip shut on { type filter hook forward priority 2; policy drop; }; "
+        "add rule inet more in ct state established'"
+    )
+    opened = look(Spoilt("firewall.nf_tables", "warning", "", others={"ruleset": Ruleset(1)}), tmp_path).mend
+    script = f"set -e; {untracked}\n{read}; {filtering}; {read}; {more}; {read}; {opened}\n{read}"
+    script = script.replace("/root/", f"{tmp_path}/")
+    printed = in_a_network_of_its_own(tool, "bash", "-c", script)
+    rules = Ruleset(2, 3, ("inet more", "ip mine"), untracked=(7,))
+    shut = Ruleset(3, 4, ("inet more", "ip mine", "ip shut"), ("ip shut in",), tracks=True, untracked=(7,))
+    assert printed.splitlines() == [str(one) for one in (Ruleset(untracked=(7,)), rules, shut, Ruleset())]
 
 
 def test_the_page_is_what_the_checks_say() -> None:
