@@ -13,7 +13,7 @@ import pytest
 
 from harness.analysis.latency import LatencyHistogram
 from harness.report import again, web_page
-from harness.report.plots import kinds, ratio
+from harness.report.plots import drawing, kinds, ratio
 from harness.results import RunFolder
 from harness.schema import Plan
 from tests.commands import run
@@ -134,8 +134,9 @@ HOSTILE = (
     "{{7*7}}{% endfor %}",
     '" fill="#010101" id="clip1',
     "__proto__",
-    "x" * 600,
-    "x" * 600 + "+lean",
+    f"{'x' * 600}1{'x' * 60}",
+    f"{'x' * 60}1{'x' * 60}",
+    f"{'x' * 60}2{'x' * 60}",
 )
 
 
@@ -150,12 +151,22 @@ def test_what_an_implementation_is_called_stays_text_in_page_and_plots(tmp_path:
     assert HOSTILE[0] in page.text
     assert "line\\nbreak\\u202e\\x1b[31m" in page.text
     assert all(char == "\n" or char.isprintable() for char in page.source)
-    dots = 0
+    rows: list[str] = []
     for file in (tmp_path / "svg").iterdir():
         root = ET.fromstring(file.read_bytes())  # noqa: S314  it is our own
         assert not [one for one in root.iter() if one.tag.endswith(("script", "img", "a"))]
-        dots += len([one for one in root.iter() if file.stem.endswith("ratio") and "aria-label" in one.attrib])
-    assert dots == len(HOSTILE)
+        if file.stem.endswith("ratio"):
+            dots = [one.attrib for one in root.iter() if "aria-label" in one.attrib]
+            rows = [dot["transform"].partition(",")[2] for dot in dots]
+    assert len(rows) == len(set(rows)) == len(HOSTILE)
+
+
+def test_ids_in_a_drawing_are_its_own_whatever_was_drawn_before() -> None:
+    drawn = '<svg width="1" height="1"><g clip-path="url(#clip{0})"/><clipPath id="clip{0}"/></svg>'
+    first, other = (drawing.for_page(drawn.format(7), {}, name) for name in ("first", "other"))
+    assert first == drawing.for_page(drawn.format(9), {}, "first")
+    assert re.findall(r'clipPath id="([^"]*)"', first) != re.findall(r'clipPath id="([^"]*)"', other)
+    assert re.findall(r"url\(#([^)]*)\)", first) == re.findall(r'clipPath id="([^"]*)"', first)
 
 
 @pytest.mark.usefixtures("one_kind")
