@@ -160,6 +160,11 @@ OTHERS = [
     Spoilt("load.steal", "problem", "the host gave 20 %", others=steal(0.2)),
     Spoilt("load.steal", "warning", "the host gave 3 %", others=steal(0.03)),
     Spoilt("load.steal", "unknown", "may not tell", {"/proc/cpuinfo": "flags : hypervisor"}, steal(0.0, known=False)),
+    Spoilt("load.busy", "ok", "CPU 0 was 1 % busy; load average 0.52", {"/proc/loadavg": "0.52 0.4 0.3 1/99 7"}),
+    Spoilt("cpu.threads", "warning", "CPU 3 of the backend's shares its core with the client's",
+           {f"{CPU}/cpu{cpu}/topology/thread_siblings_list": "2-3" for cpu in (2, 3)}, mend="smt/control"),
+    Spoilt("memory.free", "problem", "6,836 MiB free; the load takes about 30,603", others={
+        "load": Cell("proxy", 2, 100, idle=976_000)}),
     Spoilt("memory.free", "problem", "100 MiB", {"/proc/meminfo": "MemAvailable: 102400 kB"}),
     Spoilt("memory.free", "warning", "800 MiB", {"/proc/meminfo": "MemAvailable: 819200 kB"}),
     Spoilt("memory.swap", "problem", "7 pages", others={"watched": Watched(swapped_pages=7)}, mend="swapoff -a"),
@@ -426,8 +431,8 @@ def test_the_exit_status_tells_of_problems(
     monkeypatch.setattr(command, "look", lambda _request: make(tmp_path, spoilt))
     said = run("doctor")
     assert said.status == status
-    assert said.out.splitlines()[-1] == (
-        f"{status} problem{'' if status else 's'}, 1 warning, 0 that cannot be told here and "
+    assert " ".join(said.out.split()).endswith(
+        f" {status} problem{'' if status else 's'}, 1 warning, 0 that cannot be told here and "
         f"{len(CHECKS) - 1 - status} as they should be; what mends is for a root shell."
     )
 
@@ -437,6 +442,23 @@ def text_of(found: Diagnosis, *, terminal: bool) -> str:
     with console.capture() as captured:
         report.show(console, found)
     return captured.get()
+
+
+def test_a_narrow_terminal_breaks_no_line_but_those_to_be_copied(tmp_path: Path) -> None:
+    found = command.diagnose(make(tmp_path, {f"{CPU}/cpufreq/boost": "1"}, card(speed_mbps=100)))
+    console = Console(width=50, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        report.show(console, found)
+    lines = [line for line in captured.get().splitlines() if "mend: " not in line]
+    assert max(map(len, lines)) <= 50
+    assert "  warning  turbo: on" in lines
+
+
+def test_what_is_of_one_device_stands_together(tmp_path: Path) -> None:
+    nics = tuple(dataclasses.replace(NIC, name=name) for name in ("card0", "card1"))
+    devices = [one.device for one in command.diagnose(make(tmp_path, others={"devices": nics})).checks if one.device]
+    assert devices == sorted(devices)
+    assert set(devices) == {"card0", "card1"}
 
 
 def test_there_are_colours_on_a_terminal_alone(tmp_path: Path) -> None:

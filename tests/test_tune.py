@@ -182,6 +182,14 @@ def test_a_plan_tells_reasons_and_what_is_not_to_be_had_and_changes_nothing(made
     assert "a queue for each CPU" in next(line for line in host.said.splitlines() if line.startswith("combined"))
 
 
+def test_on_a_narrow_terminal_reasons_are_broken_in_time(made: Callable[..., Host]) -> None:
+    host, told = made(), StringIO()
+    assert tune(
+        Request(device="card0", state=host.state), Console(file=told, width=80, force_terminal=True), host.kernel
+    )
+    assert max(map(len, told.getvalue().splitlines())) <= 80
+
+
 def test_what_is_far_from_the_card_s_memory_is_told(made: Callable[..., Host]) -> None:
     host = made()
     made_nic.Tree(host.root).write(host.root / "sys/devices/system/node/node1/cpulist", "2-3")

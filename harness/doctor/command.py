@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness import hosts, results
 from harness.doctor import netfilter, tools
+from harness.doctor.check import Area, Check, Finding
 from harness.doctor.checks import AREAS
 from harness.doctor.system import Roles, System
 from harness.doctor.watch import watch
@@ -104,6 +105,12 @@ def _devices(names: Sequence[str]) -> list[Nic]:
     return found
 
 
+def _by_device(area: Area, system: System) -> list[tuple[Check, Finding]]:
+    """Look at all of an area, and have together what is of one device."""
+    found = [(check, finding) for check in area.checks for finding in check.findings(system)]
+    return sorted(found, key=lambda one: one[1].device or "")
+
+
 def diagnose(system: System) -> Diagnosis:
     """Have all checks look."""
     checks = [
@@ -118,8 +125,7 @@ def diagnose(system: System) -> Diagnosis:
             mend=finding.mend,
         )
         for area in AREAS
-        for check in area.checks
-        for finding in check.findings(system)
+        for check, finding in _by_device(area, system)
     ]
     states = Counter(one.state for one in checks)
     return Diagnosis(

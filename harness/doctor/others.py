@@ -16,6 +16,10 @@ _LEAST_NAMED: Final = 0.02
 LITTLE_MEMORY_BYTES: Final = 2**30
 """All implementations in a few variants take about 50 MB a worker; what is over is the page cache's."""
 TOO_LITTLE_MEMORY_BYTES: Final = 2**28
+WORKER_BYTES: Final = 50 * 2**20
+"""See above."""
+CONNECTION_BYTES: Final = 2**15
+"""Taken generously: four sockets of a proxy's connection (a tcp_sock has 2.5 KB), and what both sides note of it."""
 _KIB: Final = 1024
 
 
@@ -41,7 +45,9 @@ def _busy(system: System) -> Finding:
     cpu = max(shares, key=lambda cpu: shares[cpu])
     greedy = [who for who in system.watched.programs if who[1] >= _LEAST_NAMED][:_MOST_NAMED]
     by = f", most by {listing([f'{name} ({share:.0%})' for name, share in greedy])}" if greedy else ""
-    said = f"CPU {cpu} was {shares[cpu]:.0%} busy{by}".replace("%", " %")
+    average = (system.files.read("/proc/loadavg") or "").split()[:1]
+    load = f"; load average {average[0]}" if average else ""
+    said = f"CPU {cpu} was {shares[cpu]:.0%} busy{by}{load}".replace("%", " %")
     if shares[cpu] > MOST_BUSY_SHARE:
         return problem(said)
     return warning(said) if shares[cpu] > MOST_OTHERS_SHARE else ok(said)
@@ -52,10 +58,11 @@ def _memory(system: System) -> Finding:
     if row is None:
         return unknown("the kernel does not say (/proc/meminfo)")
     free_bytes = int(row.split()[1]) * _KIB
-    said = f"{free_bytes / 2**20:,.0f} MiB free"
-    if free_bytes < TOO_LITTLE_MEMORY_BYTES:
+    needed_bytes = system.load.workers * WORKER_BYTES + system.connections * CONNECTION_BYTES
+    said = f"{free_bytes / 2**20:,.0f} MiB free; the load takes about {needed_bytes / 2**20:,.0f}"
+    if free_bytes < TOO_LITTLE_MEMORY_BYTES + needed_bytes:
         return problem(said)
-    return warning(said) if free_bytes < LITTLE_MEMORY_BYTES else ok(said)
+    return warning(said) if free_bytes < LITTLE_MEMORY_BYTES + needed_bytes else ok(said)
 
 
 def _swap(system: System) -> Finding:
@@ -81,7 +88,7 @@ AREA: Final = Area(
             "a server stands still while the host runs others; take a machine with CPUs of its own", _steal,
         ),
         Check(
-            "memory.free", "free memory", f"{LITTLE_MEMORY_BYTES / 2**20:,.0f} MiB",
+            "memory.free", "free memory", f"{LITTLE_MEMORY_BYTES / 2**20:,.0f} MiB more than the load takes",
             "without it the kernel looks for pages beside the load, or ends a server; end other programs", _memory,
         ),
         Check(

@@ -52,6 +52,12 @@ def _threads(system: System) -> Finding:
         return problem(f"CPU {cpus.write(with_others)} of the server's shares its core with another side's CPU", mend)
     if together:
         return warning(f"CPU {cpus.write(together)} of the server's are hyper-threads of the same cores", mend)
+    backend = set(system.roles.backend) - set(system.roles.client)
+    beside_client = sorted(
+        cpu for cpu in backend if (siblings.get(cpu, frozenset()) - {cpu}) & set(system.roles.client)
+    )
+    if beside_client:
+        return warning(f"CPU {cpus.write(beside_client)} of the backend's shares its core with the client's", mend)
     rest = {other for cpu in server for other in siblings.get(cpu, ())} - set(server)
     beside = f"; their cores' other threads, CPU {cpus.write(rest)}, are to stay idle" if rest else ""
     return ok(f"the server's CPUs are cores of their own{beside}")

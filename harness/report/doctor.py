@@ -8,46 +8,51 @@ from rich.text import Text
 
 from harness.doctor_schema import Diagnosis, Looked, State
 from harness.report import figures
-from harness.report.figures import WIDTH, plural
+from harness.report.figures import plural
 
 _COLOURS: dict[State, str] = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "cyan"}
 _STATE_WIDTH = max(map(len, _COLOURS))
 _GAP = "  "
+_DEEPER = 4
+_LEAST_ROOM = 20
+"""For words, however narrow a terminal is."""
 
 
 def show(console: Console, found: Diagnosis) -> None:
     """Print it; with colours where that is a terminal."""
-    for line in _lines(found):
+    for line in _lines(found, figures.columns(console)):
         console.print(line, soft_wrap=True)
 
 
-def _lines(found: Diagnosis) -> Iterator[Text]:
+def _lines(found: Diagnosis, columns: int) -> Iterator[Text]:
     width = max(len(_title(one)) for one in found.checks)
     for area, checks in groupby(found.checks, key=lambda one: one.area):
         yield Text(area, style="bold")
         for one in checks:
-            yield from _check(one, width)
+            yield from _check(one, width, columns)
         yield Text()
-    yield Text(summary(found))
+    yield Text(figures.wrap(summary(found), columns))
 
 
-def _check(one: Looked, width: int) -> Iterator[Text]:
+def _check(one: Looked, width: int, columns: int) -> Iterator[Text]:
     indent = " " * (len(_GAP) + _STATE_WIDTH + len(_GAP))
-    first, *rest = _wrapped(f"{_title(one):<{width}}{_GAP}", one.found, len(indent), width + len(_GAP))
+    room = max(_LEAST_ROOM, columns - len(indent))
+    head, hanging = f"{_title(one):<{width}}{_GAP}", width + len(_GAP)
+    if hanging > room // 2:
+        head, hanging = f"{_title(one)}: ", _DEEPER
+    first, *rest = _wrapped(head, one.found, room, hanging)
     yield Text.assemble(_GAP, (f"{one.state:<{_STATE_WIDTH}}", _COLOURS[one.state]), _GAP, first)
     if one.state != "ok":
-        rest += _wrapped("why: ", one.why, len(indent) + 4, 0)
+        rest += [" " * _DEEPER + line for line in _wrapped("why: ", one.why, room - _DEEPER, 0)]
     for line in rest:
         yield Text(indent + line)
     if one.mend and one.state != "ok":
         # In one line, however long, so that it can be copied.
-        yield Text(f"{indent}    mend: {figures.printable(one.mend)}")
+        yield Text(f"{indent}{' ' * _DEEPER}mend: {figures.printable(one.mend)}")
 
 
-def _wrapped(head: str, text: str, indent: int, hanging: int) -> list[str]:
-    shift = " " * (indent - len(_GAP) * 2 - _STATE_WIDTH)
-    lines = figures.wrap(figures.printable(text), WIDTH - indent, head, " " * hanging).splitlines()
-    return [shift + line for line in lines]
+def _wrapped(head: str, text: str, width: int, hanging: int) -> list[str]:
+    return figures.wrap(figures.printable(text), width, head, " " * hanging).splitlines()
 
 
 def _title(one: Looked) -> str:

@@ -1,5 +1,6 @@
 """Numbers, names, paragraphs and tables as people read them."""
 
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -18,6 +19,12 @@ _PLAIN_RATIO = 10.0
 _TWO_DIGITS = 10
 _LONGEST = 500
 """Characters of a text from elsewhere that are shown; no name or reason of ours is near that."""
+
+
+def columns(console: Console) -> int:
+    """Tell how wide a report may be: as the terminal, or as COLUMNS says, but no wider than WIDTH."""
+    is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return min(WIDTH, console.width) if is_known else WIDTH
 
 
 def number(value: float | None, decimals: int) -> str:

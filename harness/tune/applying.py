@@ -10,6 +10,7 @@ from rich.console import Console
 from harness.errors import BadInput
 from harness.machine_setting import SOCK_FLOW_ENTRIES
 from harness.nic.device import Nic
+from harness.report import figures
 from harness.report.figures import plural, show
 from harness.streams import lost_output
 from harness.tune import changing, records, state, survey, text
@@ -48,8 +49,10 @@ def apply(request: Request, output: Console, place: Place, nic: Nic, wishes: Wis
             raise
         show(output, f"The reason: {problem.filename or request.device}: {problem.strerror or problem}")
         return False
-    for line in [*text.listing("Refused:", account.refused), *text.listing("Remarks:", account.remarks)]:
-        show(output, line)
+    columns = figures.columns(output)
+    for title, lines in (("Refused:", account.refused), ("Remarks:", account.remarks)):
+        for line in text.listing(title, lines, columns):
+            show(output, line)
     show(
         output, f"{plural(account.changed, 'setting')} changed; what was is in {request.path}; --revert brings it back."
     )
@@ -103,7 +106,8 @@ def roll_back(request: Request, output: Console, place: Place, now: Records, old
         records.save(old, request, place)
         show(output, "All was brought back as it was.")
         return
-    for line in text.listing(f"Not all could be brought back; {request.path} has what was:", account.refused):
+    title = f"Not all could be brought back; {request.path} has what was:"
+    for line in text.listing(title, account.refused, figures.columns(output)):
         show(output, line)
 
 

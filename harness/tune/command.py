@@ -6,6 +6,7 @@ from rich.console import Console
 
 from harness.errors import BadInput
 from harness.nic.device import Kernel, Nic
+from harness.report import figures
 from harness.report.figures import show
 from harness.tune import bystanders, state, survey, text
 from harness.tune.alone import alone
@@ -45,8 +46,9 @@ def _show(request: Request, output: Console, place: Place) -> None:
 def _show_plan(request: Request, output: Console, place: Place) -> tuple[Nic, Wishes, Plan]:
     nic, wishes = survey.read(request, place)
     found = survey.make_plan(nic, wishes, place)
-    show(output, text.device(nic, wishes.cpus))
-    for line in (*text.plan(found), *text.listing("Left to you:", list(bystanders.find(nic, wishes, place)))):
+    columns, left = figures.columns(output), list(bystanders.find(nic, wishes, place))
+    show(output, text.device(nic, wishes.cpus, columns))
+    for line in (*text.plan(found, columns), *text.listing("Left to you:", left, columns)):
         show(output, line)
     return nic, wishes, found
 

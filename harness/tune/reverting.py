@@ -40,8 +40,10 @@ def revert(request: Request, output: Console, place: Place) -> bool:
         account.remarks.append(f"the host's settings stay, for {others}, with whose --revert they come back")
     values = records.of_device(found, saved.index).values
     changing.put_back(values, replace(place, device=name or saved.device), account, is_device_there=name is not None)
-    for line in [*text.listing("Remarks:", account.remarks), *text.listing("Not brought back:", account.refused)]:
-        show(output, line)
+    columns = figures.columns(output)
+    for title, lines in (("Remarks:", account.remarks), ("Not brought back:", account.refused)):
+        for line in text.listing(title, lines, columns):
+            show(output, line)
     if account.refused:
         show(output, f"What was stays in {request.path}, for another --revert; remove it when it is of no use.")
         return False
