@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from impls import counters, listeners, locality
 from impls.asyncio.ending import is_late
-from impls.clients import Client, Clients
 from impls.descriptors import EXHAUSTED
+from impls.protocol_clients import Client, Clients
 from impls.worker import Worker
 
 BATCH: Final = 64

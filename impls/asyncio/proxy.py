@@ -24,15 +24,15 @@ from impls.addresses import Address
 from impls.asyncio.ending import end_stream, let_go
 from impls.asyncio.listening import REST_S, listen
 from impls.backends import Backends
-from impls.clients import Client, Clients
 from impls.contract import BAD_GATEWAY, LINGER_MOST_S, LINGER_S, RELAY_SIZE
-from impls.deadlines import Deadlines
 from impls.descriptors import EXHAUSTED, Reserve
 from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.listeners import open_backend_socket
-from impls.transports import descriptor, log_accepted, log_closed
-from impls.unread import Unread
+from impls.protocol_clients import Client, Clients
+from impls.protocol_deadlines import Deadlines
+from impls.protocol_log import descriptor, log_accepted, log_closed
+from impls.protocol_unread import Unread
 from impls.worker import Worker
 
 

@@ -2,14 +2,15 @@
 
 Why this looks as it does
 -------------------------
-asyncio's loop and transports are Python: of a request's time they take most of what is not the kernel's. So what counts
-here is how many of the library's callbacks, handles and system calls a request takes.
+asyncio's loop and transports are Python, so what counts here is how many of the library's callbacks, handles and system
+calls a request takes.
 
 - A BufferedProtocol, because it alone says how much one read asks for: READ_SIZE as everywhere, where a Protocol's
   reads ask for 256 KiB. One buffer does for all connections, as a message is answered before the next is read.
 - No task, future or timer for a connection, but for the future that the library makes itself.
 - ``write`` tells of no failure, it begins to close; so ``is_closing`` is asked.
-- What is asked of every connection and not of every message (is it idle? is there room?) is in ``impls/clients.py``.
+- What is asked of every connection and not of every message (is it idle? is there room?) is in
+  ``impls/protocol_clients.py``.
 - What is rare gets a protocol of its own and takes the connection over (``set_protocol``), rather than a state
   that each message would have to look at.
 """
@@ -23,10 +24,10 @@ from impls.asyncio import selector
 from impls.asyncio.ending import end_stream, let_go
 from impls.asyncio.listening import listen
 from impls.asyncio.proxy import relay
-from impls.clients import Client, Clients
 from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
-from impls.deadlines import Deadlines
-from impls.transports import descriptor, log_accepted, log_closed
+from impls.protocol_clients import Client, Clients
+from impls.protocol_deadlines import Deadlines
+from impls.protocol_log import descriptor, log_accepted, log_closed
 from impls.worker import Worker
 
 LIBRARY = "asyncio of the standard library"

@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any, Final, cast
 
 from impls import counters, listeners, locality
-from impls.clients import Client, Clients
 from impls.descriptors import EXHAUSTED
+from impls.protocol_clients import Client, Clients
 from impls.worker import Worker
 
 BATCH: Final = 8

@@ -26,15 +26,15 @@ from functools import partial
 from impls import counters, locality, queues
 from impls.addresses import Address
 from impls.backends import Backends
-from impls.clients import Client, Clients
 from impls.contract import BAD_GATEWAY, LINGER_MOST_S, LINGER_S, RELAY_SIZE
-from impls.deadlines import Deadlines
 from impls.descriptors import EXHAUSTED, Reserve
 from impls.exchange import Exchange
 from impls.failures import Failures
 from impls.listeners import set_backend_options
-from impls.transports import descriptor, log_accepted, log_closed
-from impls.unread import Unread
+from impls.protocol_clients import Client, Clients
+from impls.protocol_deadlines import Deadlines
+from impls.protocol_log import descriptor, log_accepted, log_closed
+from impls.protocol_unread import Unread
 from impls.uvloop.batches import Batches
 from impls.uvloop.listening import REST_S, listen
 from impls.worker import Worker

@@ -16,7 +16,8 @@ chosen here is which of its ways to go.
   making of an AttributeError: 2 to 3 % of a short connection's CPU time.
 - No task, future or timer for a connection: each costs about as much as all of the code below.
 - ``write`` tells of no failure, it begins to close; so ``is_closing`` is asked, which only reads a field.
-- What is asked of every connection and not of every message (is it idle? is there room?) is in ``clients.py``.
+- What is asked of every connection and not of every message (is it idle? is there room?) is in
+  ``impls/protocol_clients.py``.
 - What is rare gets a protocol of its own and takes the connection over (``set_protocol``), rather than a state
   that each message would have to look at.
 """
@@ -28,10 +29,10 @@ from functools import partial
 import uvloop
 
 from impls import counters, queues
-from impls.clients import Client, Clients
 from impls.contract import BLANK_LINE, GET, LINGER_MOST_S, LINGER_S, READ_SIZE
-from impls.deadlines import Deadlines
-from impls.transports import descriptor, log_accepted, log_closed
+from impls.protocol_clients import Client, Clients
+from impls.protocol_deadlines import Deadlines
+from impls.protocol_log import descriptor, log_accepted, log_closed
 from impls.uvloop.batches import Batches
 from impls.uvloop.listening import listen
 from impls.uvloop.proxy import relay
