@@ -20,6 +20,8 @@ def make(runs: Sequence[Path], output: Console, *, page: Path | None, plots: Pat
 
     Raises BadInput for a folder that is no run, and for what cannot be written; a page that was there is then kept.
     """
+    if page is not None:
+        results.check_apart(page)
     sections = [_read(run) for run in runs]
     if page is not None:
         text = render(sections).encode()

@@ -7,6 +7,8 @@ whole lines. Whatever cannot be read or written raises BadInput, one line that n
 import errno
 import fcntl
 import os
+import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +20,7 @@ from typing import BinaryIO, Self, TypeVar
 
 import msgspec
 
-from harness import histogram_log, plain_file, strict_json
+from harness import folded, histogram_log, plain_file, strict_json
 from harness.analysis.latency import LatencyHistogram
 from harness.environment_schema import Environment
 from harness.errors import BadInput
@@ -29,6 +31,10 @@ PLAN, ENVIRONMENT, SLICES = "plan.json", "environment.json", "slices.jsonl"
 HISTOGRAMS, SUMMARY = "histograms.hlog", "summary.json"
 ENVIRONMENT_AFTER = "environment-after.json"
 PROFILE = "profile.json"
+_OWN = frozenset({PLAN, ENVIRONMENT, ENVIRONMENT_AFTER, SLICES, HISTOGRAMS, SUMMARY, PROFILE})
+_OWN_MODE = 0o644
+_MOST_LINKS = 40
+"""As many as Linux follows (path_resolution(7))."""
 _A_LITTLE_BYTES = 65_536
 _LARGEST_BYTES = 16 * 2**20
 _LONGEST_LINE_BYTES = 4 * 2**20
@@ -103,6 +109,10 @@ class RunFolder:
     def write_summary(self, summary: Summary) -> None:
         """Store what is claimed of the run."""
         _replace(self.path / SUMMARY, summary)
+
+    def write_profile(self, found: Profile) -> None:
+        """Store where the core goes. Raises BadInput."""
+        _replace(self.path / PROFILE, found)
 
     def append_slice(self, piece: Slice) -> None:
         """Store a slice: it is safe from this process's death when this returns. Raises BadInput."""
@@ -210,7 +220,9 @@ def load_summary(path: Path) -> Summary | None:
 
 def load_plan(path: Path) -> Plan:
     """Read the plan of a run. Raises nothing but BadInput."""
-    if not path.is_dir():
+    with _named(path, "read"):
+        is_folder = path.is_dir()
+    if not is_folder:
         raise BadInput(f"{path}: not a folder of results; name the folder of one run, which has a {PLAN} in it")
     return _read_json(path / PLAN, Plan)
 
@@ -270,7 +282,8 @@ def _drop_cut_line(path: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` so that a reader finds the old file or the whole new one.
 
-    What is there and no plain file is appended to, not replaced: a pipe, a device, or a link such as /dev/stdout.
+    What a link leads to is replaced, and the link is kept. What is no plain file, such as a pipe or a device, is
+    appended to, and so is what another program has opened: /dev/stdout.
     """
     write_file(path, _indented(value))
 
@@ -283,33 +296,44 @@ def write_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is to be written as ``write_json`` does; after an exception the old one is still there."""
-    if _is_replaced(path):
-        with _replacing(path) as file:
+    """Open a file that is to be written as ``write_json`` does; after an exception the old one is still there.
+
+    Raises BadInput when it is a run's own, too.
+    """
+    check_apart(path)
+    with _named(path, "written"):
+        target = _replaced(path)
+        with _replacing(target, _mode(target)) if target else path.open("ab") as file:
             yield file
-        return
-    with _named(path, "written"), path.open("ab") as file:
-        yield file
+
+
+def check_apart(path: Path) -> None:
+    """See that a file that is to be written is none of a run's own, which would be lost. Raises BadInput."""
+    target = Path(os.path.realpath(path))
+    if (target.name in _OWN or target.suffix == folded.FILE.format("")) and os.path.lexists(target.with_name(PLAN)):
+        raise BadInput(f"{path}: is a run's own file, which would be lost; name another")
 
 
 def _replace(path: Path, value: object) -> None:
-    with _replacing(path) as file:
+    """Write a run's own file. A link is replaced, too: what it leads to is another run's, or nobody's of ours."""
+    with _named(path, "written"), _replacing(path, _OWN_MODE) as file:
         file.write(_indented(value))
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file as a whole. A link is replaced, too: what it leads to is another run's, or nobody's of ours."""
-    with _named(path, "written"):
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                os.fchmod(file.fileno(), 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+def _replacing(path: Path, mode: int | None) -> Iterator[BinaryIO]:
+    """Write a file as a whole; ``mode`` None leaves its permissions to the umask. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
 
 
 def as_json(value: object) -> str:
@@ -322,16 +346,37 @@ def _indented(value: object) -> bytes:
 
 
 def check_writable(path: Path) -> None:
-    """Find out, without changing anything, whether ``write_json`` can write there. Raises OSError."""
-    if _is_replaced(path):
-        with tempfile.TemporaryFile(dir=path.absolute().parent):
+    """Find out, without changing anything, whether ``write_json`` can write there.
+
+    :raises OSError: when it cannot
+    :raises BadInput: when it is a run's own file
+    """
+    check_apart(path)
+    target = _replaced(path)
+    if target:
+        with tempfile.TemporaryFile(dir=target.absolute().parent):
             return
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _is_replaced(path: Path) -> bool:
-    return not path.is_symlink() and (path.is_file() or not path.exists())
+def _replaced(path: Path) -> Path | None:
+    """Return the file that is to be replaced, behind all links; None for what is appended to. Raises OSError."""
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink():
+            return path if path.is_file() or not path.exists() else None
+        if Path("/proc") in Path(os.path.realpath(path.parent)).parents:  # /dev/stdout leads here: proc(5)
+            return None
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _mode(path: Path) -> int | None:
+    """Return the permissions of a file, None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def _made(path: Path) -> bool:

@@ -29,6 +29,8 @@ def diff(
 
     Raises BadInput for a folder that is no run, runs that share nothing, and a ``json_file`` that cannot be written.
     """
+    if json_file:
+        results.check_apart(json_file)
     then, now = results.load(old), results.load(new)
     shared = choose_reference(then.plan, now.plan, reference)
     found = compare_runs(_judge(then, shared), _judge(now, shared))

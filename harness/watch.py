@@ -83,10 +83,13 @@ def _report(path: Path, output: Console, progress: Console) -> Outcome:
 
 def _find(path: Path) -> Path:
     """Return the run itself, or the newest that is under way in a folder of runs. Raises BadInput."""
-    if (path / results.PLAN).exists() or not path.is_dir():
+    if os.path.lexists(path / results.PLAN) or not os.path.isdir(path):  # noqa: PTH112  Path's fails without permission
         results.load_comparison(path)
         return path
-    found = [run for run in path.iterdir() if _is_under_way(run)]
+    try:
+        found = [run for run in path.iterdir() if _is_under_way(run)]
+    except OSError as problem:
+        raise BadInput(f"{path}: cannot be read: {problem.strerror}") from None
     if not found:
         raise BadInput(f"{path}: no run is under way here; name the folder of one, as in harness watch results/RUN")
     return max(found, key=lambda run: ((run / results.SLICES).stat().st_mtime_ns, run.name))

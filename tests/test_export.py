@@ -269,6 +269,40 @@ def test_what_is_no_run_is_refused_and_the_old_file_is_still_there(folder: Path,
     assert {path.name for path in tmp_path.iterdir()} == {"run", "x.csv"}
 
 
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_runs_own_file_is_never_written_to(name: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder / name)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for out in (folder / name, folder / ".." / "run" / name, tmp_path / "link"):
+        for words in (
+            ("export", folder, "--format", "csv", "--out", out),
+            ("report", folder, "--html", "--out", out),
+            ("diff", folder, folder, "--json", out),
+            ("cost", "--json", out),
+            ("compare", "--dry-run", "--json", out),
+        ):
+            said = run(*words)
+            assert said.is_one_line_of_error, said
+            assert f"{out}: is a run's own file, which would be lost; name another" in said.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report {}", "report {run} --html --out {}", "explain {} short", "export {} --format csv", "diff {run} {}",
+        "export {run} --format csv --out {}", "export {run} --format csv --out {}/x", "compare --resume {}",
+        "compare --dry-run --json {}", "watch {}", "doctor --json {}", "compare --dry-run --plan {}",
+    ],
+)  # fmt: skip
+def test_a_path_that_cannot_be_looked_at_is_named(words: str, folder: Path) -> None:
+    nowhere = "x" * 300  # as where there is no permission, root's as well
+    said = run(*words.format(nowhere, run=folder).split())
+    assert said.is_one_line_of_error, said
+    assert nowhere in said.err
+    assert "File name too long" in said.err
+
+
 def command(folder: Path, kind: str) -> list[str]:
     return [sys.executable, "-m", "harness", "export", str(folder), "--format", kind]
 
@@ -287,6 +321,12 @@ def test_a_full_standard_output_is_told(folder: Path) -> None:
         )  # fmt: skip
     problem = "standard output: cannot be written: No space left on device"
     assert (done.returncode, done.stderr) == (1, f"harness: error: {problem}\n")
+
+
+def test_a_closed_standard_output_is_no_error(folder: Path) -> None:
+    words = ["sh", "-c", 'exec "$@" >&-', "sh", *command(folder, "csv")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_parquet_is_nothing_for_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def stored(out: Path, plan: Plan = PLAN) -> Path:
         for piece in SLICES:
             folder.append_slice(piece)
         folder.append_histograms(latencies(plan, {"fast": 5_000, "slow": 7_000}))
-        results.write_json(folder.path / results.SUMMARY, compare(plan, SLICES, {}))
+        folder.write_summary(compare(plan, SLICES, {}))
         return folder.path
 
 
@@ -224,19 +224,52 @@ def test_a_json_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert msgspec.json.decode(target.read_bytes()) == {"a": 2}
 
 
-def test_a_pipe_or_link_is_written_to_not_replaced(tmp_path: Path) -> None:
-    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+def test_a_pipe_is_written_to_and_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
+    pipe, target = tmp_path / "pipe", tmp_path / "target"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     results.write_json(pipe, {"a": 1})
     assert msgspec.json.decode(os.read(reader, 1000)) == {"a": 1}
     os.close(reader)
     assert pipe.is_fifo()
-    target.touch()
-    link.symlink_to(target)
-    results.write_json(link, {"a": 2})
-    assert link.is_symlink()
-    assert msgspec.json.decode(target.read_bytes()) == {"a": 2}
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "other").symlink_to(target)
+    for number in (2, 3):
+        results.write_json(tmp_path / "link", {"a": number})
+        assert msgspec.json.decode(target.read_bytes()) == {"a": number}
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "other").is_symlink()
+    with pytest.raises(TypeError), results.writing(tmp_path / "link") as file:
+        file.writelines([b"half", None])  # type: ignore[list-item]  # what goes wrong in the middle
+    assert msgspec.json.decode(target.read_bytes()) == {"a": 3}
+
+
+def test_what_another_program_has_opened_is_added_to(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        results.write_file(Path(f"/proc/self/fd/{file.fileno()}"), b"after")
+    assert (tmp_path / "x").read_bytes() == b"before\nafter"
+
+
+def test_links_in_a_circle_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(BadInput, match="/a: cannot be written: Too many levels of symbolic links"):
+        results.write_file(tmp_path / "a", b"")
+
+
+def test_permissions_are_those_of_the_old_file_or_what_the_umask_leaves(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    before = os.umask(0o027)
+    try:
+        results.write_file(target, b"")
+        assert target.stat().st_mode & 0o777 == 0o640
+        target.chmod(0o604)
+        results.write_file(target, b"")
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == 0o604
 
 
 def test_a_plan_that_contradicts_itself_is_refused() -> None:

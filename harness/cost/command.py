@@ -35,6 +35,8 @@ class Request:
 
 def cost(request: Request, output: Console, progress: Console) -> bool:
     """Count, print a table for each workload, and tell whether all servers have figures. Raises BadInput."""
+    if request.json_file:
+        results.check_apart(request.json_file)
     tracer.find()
     cells = plan.with_takers(plan.expand(request.workloads, (1,), (1,)), request.implementations)
     complete = True

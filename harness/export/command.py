@@ -26,6 +26,7 @@ def export(run: Path, kind: Format, table: TableName | None, out: Path, progress
     What had to be left out is told on ``progress``. Raises BadInput: for what is no run, what it has not, and what
     cannot be written, in which case a file that was there before still is.
     """
+    results.check_apart(out)
     plan = results.load_plan(run)
     notes: list[str] = []
     profile = results.load_profile(run)
@@ -94,6 +95,10 @@ def _opened(out: Path, kind: Format) -> Iterator[BinaryIO]:
         return
     if kind == "parquet" and os.isatty(1):
         raise BadInput("--format parquet: is nothing for a terminal; give --out FILE")
+    if sys.stdout is None:  # closed from the beginning, as with >&-: whoever does that wants none of it
+        with Path(os.devnull).open("wb") as nowhere:
+            yield nowhere
+        return
     stream = sys.stdout.buffer
     yield stream
     stream.flush()

@@ -228,7 +228,7 @@ class _Profiling:
         show(self.output, report.render(stored))
         show(self.output, f"All of it is in {path}")
         problems = [
-            *_refused(lambda: results.write_json(path / results.PROFILE, stored)),
+            *_refused(lambda: self.folder.write_profile(stored)),
             *_refused(lambda: self.folder.write_environment_after(after)),
         ]
         for one in profiles:
