@@ -59,7 +59,7 @@ install-alone:
 
 .PHONY: install
 install:
-	@echo "Installing into .venv, once; this takes about half a minute"
+	@echo "Installing into .venv, once; this takes about a minute"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
 		$(foreach file,$(OF_IMPLEMENTATIONS),--requirement $(file)) \

@@ -57,6 +57,21 @@ def test_the_readme_lists_commands_and_exit_statuses_as_they_are() -> None:
         assert "\n".join(rows) in readme
 
 
+def test_every_command_has_an_example_among_those_of_all() -> None:
+    shown = {
+        shown_commands.arguments(command)[0] for command in shown_commands.in_blocks(ROOT / "docs" / "commands.md")
+    }
+    assert [one.name for section in SECTIONS for one in section.commands if one.name not in shown] == []
+
+
+def test_both_lists_of_documents_are_the_same() -> None:
+    readme, docs = ((ROOT / place).read_text() for place in ("README.md", "docs/README.md"))
+    rows = [
+        re.sub(r"\[(.*)\]\((.*)\)", r"[docs/\1](docs/\2)", line) for line in docs.splitlines() if line.startswith("| ")
+    ]
+    assert "\n".join(rows) in readme
+
+
 def test_the_program_that_the_page_begins_with_does_what_the_page_says(
     tool: Callable[[str, str], str], tmp_path: Path
 ) -> None:
