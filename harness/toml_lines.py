@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 MOST_LINES = 1000
-"""Each line of a value of many lines is read once for each that precedes it."""
+MOST_LINES_OF_VALUE = 100
+"""Each is read once for each that follows it, so that very long values would take minutes."""
 
 
 class Entry(NamedTuple):
@@ -53,7 +54,7 @@ def entries(text: str) -> Iterator[Entry]:
 
 def _statement(lines: list[str], begin: int) -> tuple[dict[str, Any], int]:
     """Read the statement that begins on a line; returns what it sets, and the number of the line after it."""
-    for end in range(begin + 1, len(lines) + 1):
+    for end in range(begin + 1, min(begin + MOST_LINES_OF_VALUE, len(lines)) + 1):
         try:
             return _load("\n".join(lines[begin:end])), end
         except tomllib.TOMLDecodeError:
@@ -66,14 +67,14 @@ def _statement(lines: list[str], begin: int) -> tuple[dict[str, Any], int]:
 def _problem(lines: list[str], begin: int) -> NotToml:
     """Say why what begins on a line is no statement, however many lines it is given."""
     try:
-        _load("\n".join([*lines[begin:], ""]))
+        _load("\n".join([*lines[begin : begin + MOST_LINES_OF_VALUE], ""]))
         why = "is no statement"
     except tomllib.TOMLDecodeError as error:
         why = str(error)
     place = _PLACE.search(why)
     why = why.removesuffix(place[0]) if place else why
     if place is None or place[1] is None:
-        return NotToml(begin + 1, f"{why}; what begins here has no end")
+        return NotToml(begin + 1, f"{why}; what begins here has no end within {MOST_LINES_OF_VALUE} lines")
     return NotToml(begin + int(place[1]), f"{why} (column {place[2]})")
 
 

@@ -145,6 +145,7 @@ def test_scale_takes_its_own_options(tmp_path: Path) -> None:
         ("\nimpls = '''x\n\n", "2: is not TOML: "),
         ("seed = " + "9" * 5000, "1: is not TOML: a number has too many digits"),
         ("seed = " + "[" * 5000, "1: is not TOML: it is nested too deeply"),
+        ("\nimpls = [\n" + "'x',\n" * 900, "2: is not TOML: Invalid value; what begins here has no end within "),
         ("\n" * 2000, "1001: is not TOML: there are more than 1000 lines"),
         (b"seed = 1\n# \xff\n", "2: is not UTF-8, as TOML is: 0xff"),
         (b"\x7fELF\x00\x00", "1: is not TOML: "),

@@ -18,7 +18,7 @@ _MANUAL = Manual(
             "Every slice, typed, for pandas, DuckDB or R",
             "harness export results/RUN --format parquet --table slices --out slices.parquet",
         ),
-        Example("For Prometheus", "harness export results/RUN --format openmetrics --out run.prom"),
+        Example("For Prometheus", "harness export results/RUN --format openmetrics --out run.openmetrics"),
     ),
     files={"results/README.md": "what each column means: names are those of the run's files, joined by _"},
     see_also=("harness report", "harness diff", "docs/stored-runs.md"),

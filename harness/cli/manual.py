@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from harness.cli.ending import EXIT_FAILED, STATUSES
+
+_UNWRITTEN: Final = "done, but standard output could not be written, as on a full disk"
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,9 @@ class Manual:
     """Other commands, and files of the documentation."""
 
     def exit_statuses(self) -> Iterator[tuple[str, str]]:
-        """Yield each with its meaning. Where a command says nothing of 1 it never ends with that."""
-        for status, meaning in STATUSES.items():
-            if status != EXIT_FAILED or EXIT_FAILED in self.statuses:
-                yield str(status), self.statuses.get(status, meaning)
+        """Yield each with its meaning. A command that says nothing of 1 ends with that for its output alone."""
+        for status, meaning in {**STATUSES, EXIT_FAILED: _UNWRITTEN, **self.statuses}.items():
+            yield str(status), meaning
 
 
 class Documented(click.Command):

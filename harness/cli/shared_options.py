@@ -149,7 +149,7 @@ def plan_file(function: Callable[..., int]) -> Callable[..., int]:
         "--plan", type=FileName(), is_eager=True, callback=_read_plan, metavar="FILE",
         shell_complete=candidates.plans,
         help="Read options from a TOML file, a line each, as in budget = '60s', workers = [1, 2] or lean = true; what "
-        "is given here as well counts instead. plans/ has some.",
+        "is given here as well counts instead; a flag that is true there cannot be taken back. plans/ has some.",
     )(with_source)  # fmt: skip
 
 
