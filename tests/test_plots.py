@@ -69,11 +69,12 @@ def test_every_slice_is_a_mark_that_tells_when_it_was_and_how_fast() -> None:
     assert "at a fixed rate" in plot.caption
 
 
-def test_of_a_long_run_slices_are_told_together_with_the_least_and_the_most() -> None:
+def test_of_a_long_run_slices_are_told_together_with_the_least_and_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "MOST_MARKS", 60)
     plan = planned(list(SERVERS))
     measured = [
-        msgspec.structs.replace(one, started_ns=1 + one.round * 4 * 10**10 + one.position, block=one.round // 50)
-        for one in measure(plan, SERVERS, rounds=5000)
+        msgspec.structs.replace(one, started_ns=1 + one.round * 10**12 + one.position, block=one.round // 3)
+        for one in measure(plan, SERVERS, rounds=200)
     ]
     [plot] = of(slices, stored(plan, measured))
     said = marks(plot)
@@ -83,7 +84,7 @@ def test_of_a_long_run_slices_are_told_together_with_the_least_and_the_most() ->
     lows = [float(one.split(": ")[1].split(" to ")[0].replace(",", "")) for one in said if one.startswith("trio")]
     assert min(lows) == pytest.approx(min(rates), abs=1)
     assert " h: " in said[0], "after days nobody counts seconds"
-    assert "started afresh" not in plot.caption, "a hundred lines would hide the marks"
+    assert "started afresh" not in plot.caption, "as many lines as blocks would hide the marks"
 
 
 def test_where_the_clock_is_not_known_rounds_are_told() -> None:
@@ -94,10 +95,11 @@ def test_where_the_clock_is_not_known_rounds_are_told() -> None:
     assert Clock.of([before, msgspec.structs.replace(other, started_ns=6 * HOUR_NS)]).title == "time, min"
 
 
-def test_cells_that_are_too_many_for_a_page_are_told() -> None:
-    names = [f"server{number}" for number in range(50)]
-    plan = planned(names, *(PlannedCell("short", 1, n, server_cpus=(0,), generator_cpus=(1,)) for n in range(1, 7)))
-    found = of(slices, stored(plan, measure(plan, dict.fromkeys(names, Server(3000)), rounds=3)))
+def test_cells_that_are_too_many_for_a_page_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "MOST_MARKS", 4 * slices.FEWEST_MARKS)
+    on = [PlannedCell("short", 1, n, server_cpus=(0,), generator_cpus=(1,)) for n in range(1, 7)]
+    plan = planned(list(SERVERS), *on)
+    found = of(slices, stored(plan, measure(plan, SERVERS, rounds=3)))
     assert [plot.cell for plot in found] == [f"short/w1/c{n}" for n in range(1, 3)]
     assert "4 more cells are too many for a page" in found[-1].caption
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import altair as alt
 
 from harness.analysis.series import gather
-from harness.report import figures
+from harness.report import cells, figures
 from harness.report.plots import style
 from harness.report.plots.plot import Plot
 from harness.results import StoredRun
@@ -30,8 +30,9 @@ def plots(run: StoredRun, summary: Summary) -> list[Plot]:
     measured = gather(run.plan, run.slices)
     colours = style.colours(run.plan.implementations)
     found = []
+    entries = {one.key: one.entries for one in cells.of(summary)}
     for cell in run.plan.cells:
-        told = [one.impl for one in summary.cells if one.cell.key == cell.key and one.worker_balance.max_share]
+        told = [entry.impl for entry in entries[cell.key] if entry.worker_balance.max_share]
         if cell.workers > 1 and told:
             accepted = {impl: measured[cell.key, impl, "load"].worker_accepted for impl in told}
             found.append(_plot(cell, accepted, colours))

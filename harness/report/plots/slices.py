@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.analysis.evidence import Evidence
 from harness.analysis.series import Series, gather
-from harness.report import figures
+from harness.report import cells, figures
 from harness.report.plots import style
 from harness.report.plots.clock import Clock
 from harness.report.plots.plot import Chart, Plot
@@ -45,25 +45,25 @@ _COLUMNS: Final = (
     "second half to the first",
 )  # fmt: skip
 _LEFT_OUT: Final = {
-    "fixed-rate": "at a fixed rate, whose throughput is what was offered",
+    "fixed-rate": "at a fixed rate (their throughput is what was offered)",
     "without-idle": "without idle connections",
 }
 
 
 def plots(run: StoredRun, summary: Summary) -> list[Plot]:
     """Return a plot for each cell in which a server has rates; of a run with very many, for the first of its cells."""
-    cells = _servers(run, summary)
+    by_cell = _servers(run, summary)
     colours = style.colours(run.plan.implementations)
-    most = max(FEWEST_MARKS, MOST_MARKS // max(1, sum(map(len, cells.values()))))
+    most = max(FEWEST_MARKS, MOST_MARKS // max(1, sum(map(len, by_cell.values()))))
     left = MOST_MARKS // most
     found: list[Plot] = []
     for cell in run.plan.cells:
-        servers = cells.get(cell.key, {})
+        servers = by_cell.get(cell.key, {})
         if servers and (not found or len(servers) <= left):
             left -= len(servers)
             found.append(_Drawing(cell, servers, colours, most, _left_out(run.slices, cell)).plot())
-    if len(found) < len(cells):
-        more = f"The slices of {figures.plural(len(cells) - len(found), 'more cell')} are too many for a page."
+    if len(found) < len(by_cell):
+        more = f"The slices of {figures.plural(len(by_cell) - len(found), 'more cell')} are too many for a page."
         found[-1] = replace(found[-1], caption=f"{found[-1].caption} {more}")
     return found
 
@@ -72,9 +72,10 @@ def _servers(run: StoredRun, summary: Summary) -> dict[str, dict[str, Series]]:
     """Return what there is to draw, by cell and implementation."""
     measured = gather(run.plan, run.slices)
     found: dict[str, dict[str, Series]] = {}
-    for entry in summary.cells:
-        if entry.throughput_rps.value is not None:
-            found.setdefault(entry.cell.key, {})[entry.impl] = measured[entry.cell.key, entry.impl, "load"]
+    for cell in cells.of(summary):
+        told = [entry.impl for entry in cell.entries if entry.throughput_rps.value is not None]
+        if told:
+            found[cell.key] = {impl: measured[cell.key, impl, "load"] for impl in told}
     return found
 
 
@@ -219,7 +220,7 @@ class _Drawing:
         chart = alt.Chart(style.data(rows)).encode(x=x, color=alt.value(self.colours[impl]))
         if self.is_thinned:
             yield chart.mark_rule(aria=False, opacity=0.5).encode(y=self._y("least", impl), y2="most:Q")
-        yield chart.mark_circle(size=14, opacity=0.85).encode(y=self._y("median", impl), description="says:N")
+        yield chart.mark_circle(size=20, opacity=0.85).encode(y=self._y("median", impl), description="says:N")
 
     def _blocks(self) -> Iterator[alt.Chart]:
         if self.begins:
