@@ -12,7 +12,7 @@ PINNED := pyproject.toml constraints.txt $(OF_IMPLEMENTATIONS)
 ALONE := $(shell command -v flock >/dev/null && echo flock Makefile || \
 	echo 'echo "flock (util-linux) is not on the PATH: run one make at a time until .venv is there" >&2;')
 
-.PHONY: compare test lint schema faults doctor-page fuzz clean
+.PHONY: compare test lint schema faults picture doctor-page fuzz clean
 .DELETE_ON_ERROR:
 
 compare: .venv/installed
@@ -36,6 +36,10 @@ schema: .venv/installed
 # All that parses, fuzzed for a minute; python -m tests.fuzz --help tells of more.
 fuzz: .venv/installed
 	@.venv/bin/python -m tests.fuzz
+
+# docs/report.png, of results/reference. make picture RUN=results/FOLDER has another run there first.
+picture: .venv/installed
+	@.venv/bin/python -m tests.picture $(RUN)
 
 # The fault table of DESIGN.md, from the names of the tests in tests/faults.
 faults: .venv/installed
