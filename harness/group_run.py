@@ -44,8 +44,8 @@ StartClients = Callable[[ExitStack, ClientName, Sequence[int], Host], list[Clien
 class Progress(Protocol):
     """What a run tells while it goes on."""
 
-    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
-        """Tell that cells that are measured together begin, or go on; ``contestants`` servers in all."""
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule) -> None:
+        """Tell that cells that are measured together begin, or go on."""
 
     def slice_ends(self, measured: Slice) -> None:
         """Tell that a slice was measured."""
@@ -173,7 +173,7 @@ class GroupRun:
             schedule = self._schedule = self._schedule or self._decided(trials, contestants)
             self._folder.write_schedule(self._cells, schedule)
             first = self._next_round() or 0
-            self._progress.group_begins(self._cells, schedule, contestants)
+            self._progress.group_begins(self._cells, schedule)
             for round_number in range(first, schedule.rounds):
                 if schedule.block_of(round_number) != schedule.block_of(first):
                     return

@@ -14,6 +14,9 @@ from harness.report import figures
 from harness.report.progress import RunProgress
 from harness.schema import Plan
 
+USUAL = Path("results")
+"""Where runs are when nobody says otherwise; nothing is there before the first."""
+_NONE_UNDER_WAY = "no run is under way here; name the folder of one, as in harness watch results/RUN"
 _LOOK_EVERY_S = 0.5
 _POLITE = 19
 """The least of what is over (nice(1)): the run may be measuring on the same CPUs."""
@@ -67,7 +70,7 @@ def _announce(plan: Plan, shown: RunProgress, begun: str) -> str:
     group = next((group for group in reversed(plan.groups) if group[0].schedule), None)
     if group is None or group[0].schedule is None or group[0].key == begun:
         return begun
-    shown.group_begins(group, group[0].schedule, len(plan.conformant))
+    shown.group_begins(group, group[0].schedule)
     return group[0].key
 
 
@@ -83,6 +86,8 @@ def _report(path: Path, output: Console, progress: Console) -> Outcome:
 
 def _find(path: Path) -> Path:
     """Return the run itself, or the newest that is under way in a folder of runs. Raises BadInput."""
+    if path == USUAL and not os.path.lexists(path):
+        raise BadInput(f"{path}: {_NONE_UNDER_WAY}")
     if os.path.lexists(path / results.PLAN) or not os.path.isdir(path):  # noqa: PTH112  Path's fails without permission
         results.load_comparison(path)
         return path
@@ -91,7 +96,7 @@ def _find(path: Path) -> Path:
     except OSError as problem:
         raise BadInput(f"{path}: cannot be read: {problem.strerror}") from None
     if not found:
-        raise BadInput(f"{path}: no run is under way here; name the folder of one, as in harness watch results/RUN")
+        raise BadInput(f"{path}: {_NONE_UNDER_WAY}")
     return max(found, key=lambda run: ((run / results.SLICES).stat().st_mtime_ns, run.name))
 
 

@@ -30,7 +30,7 @@ class Watch:
         self.slice_ends = on_slice
         self.failures: list[str] = []
 
-    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule) -> None:
         """Let it begin."""
 
     def failed(self, what: str) -> None:

@@ -38,9 +38,25 @@ def test_progress_tells_each_failure_once() -> None:
     assert len(lines) == 3
 
 
-@pytest.mark.parametrize("several", [2, 40])
-def test_a_terminal_has_bars_that_fit_on_it(several: int) -> None:
+class OnTerminal(io.StringIO):
+    """What a terminal gets."""
+
+    def isatty(self) -> bool:
+        """Be one."""
+        return True
+
+
+def test_a_file_that_is_to_have_colours_has_no_bars() -> None:
     output = io.StringIO()
+    with ConformanceProgress(Console(file=output, width=80, force_terminal=True), {"one": 1}) as progress:
+        progress.verdict("one", KEPT)
+    assert output.getvalue().startswith("Checking 1 obligation of one")
+
+
+@pytest.mark.parametrize("several", [2, 40])
+def test_a_terminal_has_bars_that_fit_on_it(several: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    output = OnTerminal()
     names = [f"number{number}\x1b[2J" for number in range(several)]
     with ConformanceProgress(
         Console(file=output, width=80, height=24, force_terminal=True), dict.fromkeys(names, 2)

@@ -120,6 +120,18 @@ def test_what_there_is_no_room_for_is_counted() -> None:
     assert len({line.split()[0] for line in shown}) == len(shown), "names are cut so that they can be told apart"
 
 
+def test_a_line_says_that_cells_are_left_out_where_some_are() -> None:
+    cells = [msgspec.structs.replace(cell(), concurrency=number) for number in range(1, 31)]
+    plan, slices = run(cells=cells, rounds=2)
+    for done in range(0, len(slices) + 1, len(NAMES) * 10):
+        text = drawn(plan, slices[:done])
+        listed = len(re.findall(r"^(?:done|now|to come) ", text, re.MULTILINE))
+        left_out = [int(number) for number in re.findall(r"^… (\d+) cells? (?:before|after)", text, re.MULTILINE)]
+        assert 0 not in left_out
+        assert listed + sum(left_out) == len(cells)
+        assert done == 0 or "\nnow " in text
+
+
 def test_a_hostile_name_moves_no_cursor() -> None:
     evil = "evil\x1b[2J\nname"
     plan, slices = run([evil, "[red]x"], servers={evil: Server(15_000), "[red]x": Server(9_000)})
@@ -229,6 +241,62 @@ def test_work_between_slices_is_a_small_share_of_the_time(monkeypatch: pytest.Mo
     assert 0.01 < spent_s / (now_s - 100.0) <= 0.02
 
 
+class OnTerminal(io.StringIO):
+    """What a terminal gets."""
+
+    def isatty(self) -> bool:
+        """Be one."""
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
+    """Make a console that is a terminal of 80 columns and 24 lines."""
+    monkeypatch.setenv("TERM", "xterm")
+    return Console(file=OnTerminal(), width=80, height=24, force_terminal=True)
+
+
+def written(console: Console) -> str:
+    """Return what a terminal got, without colours and moves."""
+    assert isinstance(console.file, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+
+
+def test_before_conformance_is_known_no_cell_is_done() -> None:
+    plan, _ = run()
+    nobody = tuple(msgspec.structs.replace(one, conformant=False) for one in plan.implementations)
+    text = drawn(msgspec.structs.replace(plan, implementations=nobody, conformance_checked=False), [])
+    assert "0 of 3 cells done" in text
+    assert len(re.findall(r"^to come ", text, re.MULTILINE)) == 3
+
+
+def test_a_terminal_whose_size_changes_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sparing, "is_due", False)
+    plan, slices = run()
+    console = on_terminal(monkeypatch)
+    with RunProgress(console, plan) as shown:
+        shown.slice_ends(slices[0])
+        console.width = 60
+        before = len(written(console))
+        shown.pass_time()
+        once = len(written(console))
+        shown.pass_time()
+        assert before < once == len(written(console))
+
+
+def test_slices_of_an_earlier_run_are_shown_at_once_and_not_taken_for_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan, slices = run()
+    console = on_terminal(monkeypatch)
+    with RunProgress(console, plan, done=slices[: len(NAMES) * 10]) as shown:
+        text = written(console)
+        assert "starting servers" in text
+        assert "server-bound" in text
+        shown.slice_ends(slices[len(NAMES) * 10])
+        shown.refresh()
+        assert f"short/w1/c100, round 11 of 50, block 2 of 5; last measured: {slices[30].impl}" in written(console)
+
+
 def test_lines_say_what_begins_and_who_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     plan, slices = run()
@@ -237,7 +305,7 @@ def test_lines_say_what_begins_and_who_leads(monkeypatch: pytest.MonkeyPatch) ->
         for one in plan.cells[:2]:
             assert one.schedule is not None
             for _each_block in range(2):
-                shown.group_begins([one], one.schedule, len(NAMES))
+                shown.group_begins([one], one.schedule)
             for piece in slices:
                 if piece.cell == one.key:
                     shown.slice_ends(piece)
@@ -260,7 +328,7 @@ def test_a_quiet_console_has_failures_alone() -> None:
     output = io.StringIO()
     with RunProgress(Console(file=output, quiet=True), plan) as shown:
         assert plan.cells[0].schedule is not None
-        shown.group_begins(plan.cells[:1], plan.cells[0].schedule, len(NAMES))
+        shown.group_begins(plan.cells[:1], plan.cells[0].schedule)
         for piece in slices:
             shown.slice_ends(piece)
         shown.failed("x did not start")

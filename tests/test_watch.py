@@ -67,6 +67,13 @@ def test_where_there_is_nothing_to_be_watched_one_line_says_so(folder: Path, nam
     assert why in said.err
 
 
+def test_where_nothing_was_ever_run_nothing_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("watch")
+    assert said.is_one_line_of_error
+    assert "results: no run is under way here" in said.err
+
+
 def pieces(folder: Path) -> list[bytes]:
     return (folder / results.SLICES).read_bytes().splitlines(keepends=True)
 

@@ -12,6 +12,7 @@ from rich.table import Column
 
 from harness.conformance.verdict import Outcome, Verdict, together
 from harness.report import figures
+from harness.report.live.terminals import has_screen
 
 _NAME_WIDTH = len("+reuseport")
 _MOST_BARS = 12
@@ -38,7 +39,7 @@ class ConformanceProgress:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if has_screen(self._console):
             self._bars = self._begun_bars()
             self._bars.start()
         else:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
 from harness.analysis import stats
@@ -15,6 +15,7 @@ from harness.report.live.course import Course
 from harness.report.live.screen import Screen, time_left
 from harness.report.live.sparing import Sparing
 from harness.report.live.standings import Standings
+from harness.report.live.terminals import has_screen
 from harness.schema import Cell, Plan, Schedule, Slice
 
 LINE_EVERY_S = 10.0
@@ -39,12 +40,14 @@ class RunProgress:
         self._what = ""
         self._told_s = time.monotonic()
         self._live: Live | None = None
+        self._drawn_at: ConsoleDimensions | None = None
         for piece in done:
-            self._take(piece)
+            self._count(piece)
 
     def __enter__(self) -> Self:
         if not self._console.quiet:
             stats.get_ready()
+            self._standings.look()
         if has_screen(self._console):
             # Without a thread of its own; and what others print goes where it always does.
             live = Live(
@@ -78,7 +81,7 @@ class RunProgress:
         self._plan = plan
         self._course.learn(plan)
 
-    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:  # noqa: ARG002
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule) -> None:
         """Tell that cells that are measured together begin; it is told again with each block."""
         self._course.schedule(cells, schedule)
         first, *_, last = [cells[0].key, *(cell.key for cell in cells)]
@@ -103,9 +106,13 @@ class RunProgress:
             self._tell(f"{self._what}, {measured.round + 1} done{self._left()}{self._leader()}")
 
     def pass_time(self) -> None:
-        """Draw a screen again if that is due, although nothing new is told."""
-        if self._live is not None and self._sparing.is_due:
+        """Draw a screen again if that is due, or if it has another size now, although nothing new is told."""
+        if self._live is None:
+            return
+        if self._sparing.is_due:
             self.refresh()
+        elif self._console.size != self._drawn_at:
+            self._draw()
 
     def refresh(self) -> None:
         """Work out where the cells stand, and draw that where there is a screen."""
@@ -119,18 +126,22 @@ class RunProgress:
         if self._live is None:
             figures.warn(self._console, figures.printable(what))
 
-    def _take(self, piece: Slice) -> None:
+    def _count(self, piece: Slice) -> None:
         self._course.take(piece)
         self._standings.take(piece)
+
+    def _take(self, piece: Slice) -> None:
+        self._count(piece)
         self._doing = f"{piece.cell}, round {piece.round + 1}"
         if (schedule := self._course.schedule_now) is not None:
             self._doing += f" of {schedule.rounds}"
             if schedule.blocks > 1:
                 self._doing += f", block {schedule.block_of(piece.round) + 1} of {schedule.blocks}"
-        self._doing += f": {piece.impl}"
+        self._doing += f"; last measured: {piece.impl}"
 
     def _draw(self) -> None:
         if self._live is not None:
+            self._drawn_at = self._console.size
             self._live.update(self._screen(), refresh=True)
 
     def _screen(self) -> Screen:
@@ -154,8 +165,3 @@ class RunProgress:
 
 def _before_slices(plan: Plan) -> str:
     return "starting servers" if plan.conformance_checked else "checking conformance"
-
-
-def has_screen(console: Console) -> bool:
-    """Tell whether a console is a terminal that can be drawn on, and no file that is to have colours as on one."""
-    return console.is_terminal and not console.is_dumb_terminal and console.file.isatty() and not console.quiet

@@ -95,7 +95,7 @@ class _Stopwatch:
     elapsed_s: dict[int, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def group_begins(self, cells: Sequence[Cell], schedule: Schedule, contestants: int) -> None:
+    def group_begins(self, cells: Sequence[Cell], schedule: Schedule) -> None:
         """Let it begin."""
 
     def slice_ends(self, measured: Slice) -> None:

@@ -112,4 +112,5 @@ class _Since:
 
 
 def _is_measured(plan: Plan, cell: Cell) -> bool:
-    return any(one.conformant for one in plan.taking_part(cell))
+    """Tell whether anybody is measured there; before conformance is known all count."""
+    return not plan.conformance_checked or any(one.conformant for one in plan.taking_part(cell))

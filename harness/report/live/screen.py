@@ -97,11 +97,15 @@ class Screen:
             first = min(max(0, now - room // 2), max(0, len(cells) - room))
             yield from map(self._cell, cells[first : first + room])
             return
-        room -= len(("before", "after"))
-        first = min(max(0, now - room // 2), len(cells) - room)
-        yield _line(f"… {figures.plural(first, 'cell')} before", "dim")
-        yield from map(self._cell, cells[first : first + room])
-        yield _line(f"… {figures.plural(len(cells) - first - room, 'cell')} after", "dim")
+        first = min(max(0, now - (room - 1) // 2), len(cells) - room)
+        end = first + room
+        if first:
+            first += 1  # the line that says so takes the place of one
+            yield _line(f"… {figures.plural(first, 'cell')} before", "dim")
+        after = len(cells) - end + 1 if end < len(cells) else 0
+        yield from map(self._cell, cells[first : len(cells) - after])
+        if after:
+            yield _line(f"… {figures.plural(after, 'cell')} after", "dim")
 
     def _cell(self, cell: PlannedCell) -> Text:
         state = self.course.state(cell)
