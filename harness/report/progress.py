@@ -34,12 +34,14 @@ class RunProgress:
         self._title = title
         self._plan = plan
         self._course, self._standings = Course(plan), Standings(plan)
-        self._sparing = Sparing()
+        self._looking, self._drawing = Sparing(), Sparing()
+        self._is_looked_at = True
         self._messages: list[str] = []
         self._doing = _before_slices(plan)
         self._what = ""
         self._told_s = time.monotonic()
         self._live: Live | None = None
+        self._is_drawn = True
         self._drawn_at: ConsoleDimensions | None = None
         for piece in done:
             self._count(piece)
@@ -109,16 +111,17 @@ class RunProgress:
         """Draw a screen again if that is due, or if it has another size now, although nothing new is told."""
         if self._live is None:
             return
-        if self._sparing.is_due:
+        if not self._is_looked_at and self._looking.is_due:
             self.refresh()
-        elif self._console.size != self._drawn_at:
+        elif (not self._is_drawn and self._drawing.is_due) or self._console.size != self._drawn_at:
             self._draw()
 
     def refresh(self) -> None:
         """Work out where the cells stand, and draw that where there is a screen."""
-        with self._sparing.working():
+        with self._looking.working():
             self._standings.look()
-            self._draw()
+        self._is_looked_at = True
+        self._draw()
 
     def failed(self, what: str) -> None:
         """Tell that a server did not start, or gets no more slices."""
@@ -132,6 +135,7 @@ class RunProgress:
 
     def _take(self, piece: Slice) -> None:
         self._count(piece)
+        self._is_looked_at = self._is_drawn = False
         self._doing = f"{piece.cell}, round {piece.round + 1}"
         if (schedule := self._course.schedule_now) is not None:
             self._doing += f" of {schedule.rounds}"
@@ -142,7 +146,9 @@ class RunProgress:
     def _draw(self) -> None:
         if self._live is not None:
             self._drawn_at = self._console.size
-            self._live.update(self._screen(), refresh=True)
+            with self._drawing.working():
+                self._live.update(self._screen(), refresh=True)
+            self._is_drawn = True
 
     def _screen(self) -> Screen:
         return Screen(self._title, self._plan, self._course, self._standings, self._doing, self._messages)
@@ -154,7 +160,8 @@ class RunProgress:
 
     def _left(self) -> str:
         left_s = self._course.left_s
-        return "" if left_s is None else f", about {time_left(left_s)} left"
+        at_most = "about" if self._plan.precision is None else "at most"
+        return "" if left_s is None else f", {at_most} {time_left(left_s)} left"
 
     def _leader(self) -> str:
         """Say who leads; of cells that are measured together in the last, which has the most workers."""

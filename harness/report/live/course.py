@@ -6,6 +6,7 @@ from typing import Literal
 from harness.schema import Cell, Plan, PlannedCell, Schedule, Slice
 
 State = Literal["done", "now", "to come"]
+_ROUNDS_FOR_A_PACE = 2
 _LONGEST_PAUSE_NS = 60 * 10**9
 """After a longer one between two slices the run had been interrupted, and somebody has gone on with it."""
 
@@ -95,6 +96,8 @@ class _Since:
     def __init__(self) -> None:
         self._began_ns = self._last_ns = 0
         self._share_before = 0.0
+        self._round: tuple[str, int] = ("", -1)
+        self._rounds = 0
 
     def take(self, piece: Slice, share: float) -> None:
         """Note when a slice ended, and how much was done then."""
@@ -103,12 +106,18 @@ class _Since:
         pause_ns = piece.started_ns - self._last_ns
         if not self._last_ns or not 0 <= pause_ns <= _LONGEST_PAUSE_NS:
             self._began_ns, self._share_before = piece.started_ns, share
+            self._rounds = 0
+        if (piece.cell, piece.round) != self._round:
+            self._round = (piece.cell, piece.round)
+            self._rounds += 1
         self._last_ns = piece.started_ns + piece.wall_ns
 
     def left_s(self, share: float) -> float | None:
-        """Tell how long the rest takes."""
+        """Tell how long the rest takes; None before two rounds are over."""
         done = share - self._share_before
-        return (self._last_ns - self._began_ns) / 1e9 * (1.0 - share) / done if done > 0 else None
+        if done <= 0 or self._rounds <= _ROUNDS_FOR_A_PACE:
+            return None
+        return (self._last_ns - self._began_ns) / 1e9 * (1.0 - share) / done
 
 
 def _is_measured(plan: Plan, cell: Cell) -> bool:

@@ -26,6 +26,8 @@ class _Other(NamedTuple):
 def counts(glances: Sequence[Glance]) -> By:
     """Tell by what a cell is ranked, as far as can be told now (``harness.analysis.ranking``)."""
     claimed = [one.summary for one in glances if one.summary.verdict not in WITHOUT_CLAIM]
+    if not all(one.rounds for one in claimed):
+        return "throughput"  # too early to tell
     if not why_not_by_throughput({one.impl: one.verdict for one in claimed}):
         return "throughput"
     return "cpu at fixed rate" if all(one.at_fixed_rate.cpu_ratio.value for one in claimed) else "cpu"

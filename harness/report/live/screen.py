@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
@@ -9,16 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.comparison import Glance
-from harness.analysis.verdicts import NOISY, NOT_MEASURED, SERVER_BOUND, WITHOUT_CLAIM
+from harness.analysis.verdicts import NOT_MEASURED, SERVER_BOUND, WITHOUT_CLAIM
 from harness.report import figures
 from harness.report.live import leader
 from harness.report.live.course import Course, State
 from harness.report.live.standings import Standings
-from harness.schema import CellSummary, Estimate, Plan, PlannedCell
+from harness.schema import CellSummary, Plan, PlannedCell
 
-_WIDE = 112
-"""Columns from which there is room for requests/s and both ratios."""
+_ROOMY = 16
+"""Lines from which there are empty ones between the parts."""
 _SHORTEST_NAME, _LONGEST_NAME = 10, 40
+_WORKERS_WIDTH = len("  1 x ")
+_HEADERS: dict[leader.By, str] = {
+    "throughput": "requests/s\nratio",
+    "cpu": "CPU per\nrequest",
+    "cpu at fixed rate": "CPU at\nfixed rate",
+}
 _HEADER_LINES = 2
 _MOST_MESSAGES, _LINES_FOR_A_MESSAGE = 3, 6
 _LEAST_CELLS = 3
@@ -47,17 +54,21 @@ class Screen:
         most = min(_MOST_MESSAGES, height // _LINES_FOR_A_MESSAGE)
         said = [_line(text, "yellow") for text in self.messages[max(0, len(self.messages) - most) :]]
         cells = [cell for group in self.plan.groups for cell in group]
-        room = height - len(head) - len(said) - 1
-        shown, used = self._standing(width, room - 1 - min(len(cells), _LEAST_CELLS))
-        listed = list(self._cells(cells, room - used - 1))
-        gaps = ([Text()] if shown else []), ([Text()] if listed else [])
-        lines: list[Table | Text] = [*head, *gaps[0], *shown, *gaps[1], *listed, *said]
+        gap = [Text()] if height >= _ROOMY else []
+        so_far = self._so_far()
+        room = height - len(head) - len(said) - len(so_far) - 2 * len(gap) - 1
+        kept_for_cells = min(len(cells), _LEAST_CELLS) if gap else 1
+        shown, used = self._standing(width, room - kept_for_cells)
+        listed = list(self._cells(cells, room - used))
+        above: list[Table | Text] = [*so_far, *shown]
+        lines: list[Table | Text] = [*head, *(gap if above else []), *above, *(gap if listed else []), *listed, *said]
         yield from lines
 
     def _bar(self, width: int) -> Table:
         grid = Table.grid(padding=(0, 1), expand=False)
         share, left_s = self.course.done_share, self.course.left_s
-        left = "" if left_s is None else f"about {time_left(left_s)} left, "
+        at_most = "about" if self.plan.precision is None else "at most"
+        left = "" if left_s is None else f"{at_most} {time_left(left_s)} left, "
         done = sum(self.course.state(cell) == "done" for cell in self.plan.cells)
         left += f"{done} of {figures.plural(len(self.plan.cells), 'cell')} done"
         grid.add_row(
@@ -67,22 +78,22 @@ class Screen:
         )
         return grid
 
-    def _standing(self, width: int, room: int) -> tuple[list[Table | Text], int]:
+    def _so_far(self) -> list[Text]:
+        """Say in a line who leads, where one cell is measured at a time."""
+        group = self.course.group
+        told = self._leader(self.standings.of(group[0])) if len(group) == 1 else ""
+        return [_line(f"So far {told}")] if told else []
+
+    def _standing(self, width: int, most: int) -> tuple[list[Table | Text], int]:
         """Show the cells that are measured now, a row for each implementation; also returns how many lines it takes."""
-        group = [(cell, self.standings.of(cell)) for cell in self.course.group]
-        rows = [(cell, one) for cell, glances in group for one in _ordered(glances)]
-        by = {cell.key: leader.counts(glances) for cell, glances in group}
-        told = self._leader(group[0][1]) if len(group) == 1 else ""
-        most = room - _HEADER_LINES - bool(told)
+        group = [self.standings.of(cell) for cell in self.course.group]
+        rows = [one for glances in group for one in _ordered(glances)]
+        most -= _HEADER_LINES
         if not rows or most < len(("row", "more")):
             return [], 0
-        columns = _Columns(
-            width, by.values(), several=len(group) > 1, backend=any(one.backend_cpus for one, _ in group)
-        )
         kept = rows if len(rows) <= most else rows[: most - 1]
-        table = columns.table([columns.row(one, by[cell.key], self.plan) for cell, one in kept])
+        table = _Columns(width, map(leader.counts, group), several=len(group) > 1).table(kept, self.plan)
         lines = [_line(f"… and {len(rows) - len(kept)} more", "dim")] if len(kept) < len(rows) else []
-        lines += [_line(f"So far {told}")] if told else []
         return [table, *lines], _HEADER_LINES + len(kept) + len(lines)
 
     def _leader(self, glances: Sequence[Glance]) -> str:
@@ -118,50 +129,81 @@ class Screen:
 
 
 class _Columns:
-    """What a table has room for."""
+    """What a table has room for: columns are left out whole, so that no number is cut."""
 
-    def __init__(self, width: int, by: Iterable[leader.By], *, several: bool, backend: bool) -> None:
+    def __init__(self, width: int, by: Iterable[leader.By], *, several: bool) -> None:
         """``by`` is what the cells are ranked by; ``several`` is whether there are more than one."""
-        self._wide = width >= _WIDE
-        self._backend = backend
+        self._width = width
         self._several = several
-        by_cpu = [one for one in by if one != "throughput"]
-        self._cpu_header = f"{'CPU/request' if 'cpu' in by_cpu or not by_cpu else 'CPU at 1 rate'}\nratio"
-        self._ratio_header = self._cpu_header if by_cpu else "requests/s\nratio"
-        others = 60 + 8 * backend + 10 * (several or self._wide) + 6 * several + 24 * self._wide
-        self._name_width = min(max(_SHORTEST_NAME, width - others), _LONGEST_NAME)
+        by_cpu = {one for one in by if one != "throughput"}
+        self._by: leader.By = "cpu" if "cpu" in by_cpu else by_cpu.pop() if by_cpu else "throughput"
 
-    def table(self, rows: Sequence[Sequence[Text]]) -> Table:
+    def table(self, rows: Sequence[Glance], plan: Plan) -> Table:
         """Put rows under their headers."""
+        columns = self._with_room([one for one in self._columns(rows, plan) if not one.is_empty])
+        around = sum(one.width + 1 for one in columns)
+        names = [self._name(one, max(_SHORTEST_NAME, min(_LONGEST_NAME, self._width - around))) for one in rows]
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
-        names = ["requests/s"] if self._wide or self._several else []
-        names += ["requests/s\nratio", "", self._cpu_header, ""] if self._wide else [self._ratio_header, ""]
-        names += ["server\nCPU", "client\nCPU", *(["backend\nCPU"] if self._backend else [])]
         table.add_column("\n", no_wrap=True, overflow="ellipsis")
-        for name in names:
-            table.add_column(name, justify="right" if name else "left", no_wrap=True, overflow="ellipsis")
-        table.add_column("verdict\nso far", no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            table.add_row(*row)
+        for one in columns:
+            table.add_column(one.header, justify=one.justify, no_wrap=True, overflow="ellipsis")
+        for name, *row in zip(names, *(one.texts for one in columns), strict=True):
+            table.add_row(name, *row)
         return table
 
-    def row(self, one: Glance, by: leader.By, plan: Plan) -> list[Text]:
-        """Return what is known of one implementation; how busy each side's CPUs are in per cent."""
-        summary, busy = one
-        is_reference = summary.impl == plan.reference
-        name = _shortened(figures.printable(summary.impl), self._name_width)
-        found = [Text(f"{summary.workers:>3} x {name}" if self._several else name)]
-        if self._wide or self._several:
-            found.append(Text(figures.number(summary.throughput_rps.value, 0)))
-        if self._wide:
-            found += _ratio(summary.ratio, is_reference=is_reference, better_is_less=False)
-            by_cpu: leader.By = "cpu" if by == "throughput" else by
-            found += _ratio(leader.ratio_of(summary, by_cpu), is_reference=is_reference, better_is_less=True)
-        else:
-            ratio = leader.ratio_of(summary, by)
-            found += _ratio(ratio, is_reference=is_reference, better_is_less=by != "throughput")
-        shares = [busy.server, busy.client, *([busy.backend] if self._backend else [])]
-        return [*found, *(_share(share) for share in shares), _verdict(summary)]
+    def _columns(self, rows: Sequence[Glance], plan: Plan) -> Iterator["_Column"]:
+        """Make all columns but that of the names; how busy each side's CPUs are is in per cent."""
+        rates = [Text(figures.number(one.summary.throughput_rps.value, 0)) for one in rows]
+        yield _Column("requests/s", rates, left_out=2)
+        by_cpu: leader.By = self._by if self._by != "throughput" else "cpu"
+        for by in ("throughput", by_cpu):
+            left_out = 0 if by == self._by else 1
+            pairs = [_ratio(one.summary, by, is_reference=one.summary.impl == plan.reference) for one in rows]
+            optional = by != self._by
+            yield _Column(_HEADERS[by], [ratio for ratio, _ in pairs], left_out, may_be_empty=optional)
+            intervals = [interval for _, interval in pairs]
+            yield _Column("95 %\ninterval", intervals, left_out, "left", may_be_empty=optional)
+        yield _Column("server\nCPU", [_share(one.busy.server) for one in rows], left_out=4)
+        yield _Column("client\nCPU", [_share(one.busy.client) for one in rows], left_out=3)
+        yield _Column("backend\nCPU", [_share(one.busy.backend) for one in rows], left_out=3, may_be_empty=True)
+        yield _Column("verdict\nso far", [_verdict(one.summary) for one in rows], 0, "left")
+
+    def _with_room(self, columns: list["_Column"]) -> list["_Column"]:
+        """Leave out what there is no room for."""
+        room = self._width - _SHORTEST_NAME - _WORKERS_WIDTH * self._several
+        while sum(one.width + 1 for one in columns) > room:
+            orders = [one.left_out for one in columns if one.left_out]
+            if not orders:
+                break
+            columns = [one for one in columns if one.left_out != min(orders)]
+        return columns
+
+    def _name(self, one: Glance, width: int) -> Text:
+        name = figures.printable(one.summary.impl)
+        if not self._several:
+            return Text(_shortened(name, width))
+        return Text(f"{one.summary.workers:>3} x {_shortened(name, max(_SHORTEST_NAME, width - _WORKERS_WIDTH))}")
+
+
+class _Column(NamedTuple):
+    """A column of a table, whole."""
+
+    header: str
+    texts: Sequence[Text]
+    left_out: int
+    """Its turn to be left out where there is no room for all; 0: never."""
+    justify: Literal["left", "right"] = "right"
+    may_be_empty: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing and is there for those that have it."""
+        return self.may_be_empty and all(one.plain in {figures.NONE, ""} for one in self.texts)
+
+    @property
+    def width(self) -> int:
+        """How wide it is where nothing is cut."""
+        return max(map(len, [*self.header.split("\n"), *(one.plain for one in self.texts)]))
 
 
 def _shortened(name: str, width: int) -> str:
@@ -189,24 +231,25 @@ def _ordered(glances: Sequence[Glance]) -> list[Glance]:
     return sorted(glances, key=place)
 
 
-def _ratio(ratio: Estimate, *, is_reference: bool, better_is_less: bool) -> list[Text]:
+def _ratio(summary: CellSummary, by: leader.By, *, is_reference: bool) -> tuple[Text, Text]:
     """Return a ratio and its interval; the colour says whether the reference is beaten."""
+    ratio = leader.ratio_of(summary, by)
     if is_reference and ratio.value is not None:
-        return [Text("reference", "dim"), Text()]
+        return Text("reference", "dim"), Text()
     decimals = figures.ratio_decimals(ratio)
     style = "dim"
     if ratio.value is not None and not ratio.holds(1.0):
-        style = "green" if (ratio.value < 1) == better_is_less else "red"
+        style = "green" if (ratio.value < 1) == (by != "throughput") else "red"
     elif ratio.value is not None:
         style = "yellow"
-    return [Text(figures.number(ratio.value, decimals), style), Text(figures.interval(ratio, decimals), style)]
+    return Text(figures.number(ratio.value, decimals), style), Text(figures.interval(ratio, decimals), style)
 
 
 def _verdict(summary: CellSummary) -> Text:
-    if summary.verdict == NOT_MEASURED or (summary.verdict == NOISY and not summary.rounds):
-        return Text(figures.NONE, "dim")  # too early to tell
-    if summary.verdict in WITHOUT_CLAIM:
+    if summary.verdict in WITHOUT_CLAIM - {NOT_MEASURED}:
         return Text(summary.verdict, "red")
+    if not summary.rounds or summary.verdict == NOT_MEASURED:
+        return Text(figures.NONE, "dim")  # too early to tell
     return Text(summary.verdict, "green" if summary.verdict == SERVER_BOUND else "yellow")
 
 
