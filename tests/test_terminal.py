@@ -229,6 +229,28 @@ def test_a_run_without_any_slice_claims_nothing() -> None:
     assert "on short nothing can be claimed" in text
 
 
+def test_without_a_rate_cpu_per_request_stands() -> None:
+    plan = planned(NAMES)
+    slices = [msgspec.structs.replace(piece, window_requests=0, window_ns=0) for piece in measure(plan, SERVERS)]
+    text = " ".join(terminal.render(compare(plan, slices, {})).split())
+    assert "SHORT: 1 worker, 100 connections, no round with a rate; " in text
+    assert (
+        "no rate can be told of the reference, epoll_raw: see its evidence. CPU per request and its ratios stand."
+        in text
+    )
+    assert "epoll_raw, has no figures" not in text
+
+
+def test_the_legend_says_of_what_the_cpu_times_are() -> None:
+    plan = planned(NAMES, cell("short"), cell("keepalive"))
+    slices = measure(plan, SERVERS)
+    own = [msgspec.structs.replace(piece, cpus=[]) for piece in slices]
+    mixed = [a if a.cell.startswith("short") else b for a, b in zip(slices, own, strict=True)]
+    whole, processes = "what the server's CPUs spent, user + system + softirq", "the processes' own time, without"
+    told = [" ".join(terminal.render(compare(plan, some, {})).split()) for some in (slices, own, mixed)]
+    assert [(whole in text, processes in text) for text in told] == [(True, False), (False, True), (True, True)]
+
+
 def test_too_few_rounds_for_a_claim_are_told() -> None:
     plan = planned(NAMES[:2], msgspec.structs.replace(cell("keepalive"), idle=9900))
     servers = {name: SERVERS[name] for name in NAMES[:2]}

@@ -47,7 +47,10 @@ class CellFigures:
     @property
     def load(self) -> str:
         """How it was loaded and how often each was measured, in words."""
-        return f"{figures.load(self.cell)}, {figures.plural(max(entry.rounds for entry in self.entries), 'round')}"
+        most = max(entry.rounds for entry in self.entries)
+        was_measured = any(entry.cpu_us_per_request.total is not None for entry in self.entries)
+        rounds = figures.plural(most, "round") if most or not was_measured else "no round with a rate"
+        return f"{figures.load(self.cell)}, {rounds}"
 
     @property
     def ranking_in_words(self) -> str:
