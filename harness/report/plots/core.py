@@ -38,6 +38,8 @@ _KINDS: Final[Mapping[str, Sequence[str]]] = {
 _COLOURS: Final = dict(zip(_KINDS, (*style.WORK, style.GREY), strict=True))
 _ROW: Final = 11
 """Pixels for each implementation beside others."""
+_LABEL_WIDTH: Final = 16
+"""Characters in a line of a category's name."""
 _PLACES: Final = 2
 """Decimals of a figure in words."""
 
@@ -130,7 +132,7 @@ def _dots(profile: Profile, found: Sequence[ImplementationProfile], names: Seque
     colours = {one.impl: style.colour(index) for index, one in enumerate(profile.implementations)}
     rows = [
         {
-            "name": style.label(name), "impl": figures.printable(one.impl),
+            "name": figures.name(name, _LABEL_WIDTH), "impl": figures.printable(one.impl),
             "us": known.value, "low": known.low, "high": known.high,
             "colour": colours[one.impl],
             "says": f"{figures.printable(one.impl)}, {name}: {' '.join(_in_words(known))}",

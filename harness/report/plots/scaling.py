@@ -63,9 +63,9 @@ def _numbers(scaling: Scaling, beyond: Sequence[int]) -> list[int]:
 
 
 def _throughput(workload: Workload, servers: Sequence[Server]) -> Plot:
-    several = [server.scaling for server in servers]
+    without_law = [server.scaling for server in servers if server.scaling.law is None]
     parts = [_POINTS, *([_LAWS] if any(server.law for server in servers) else [])]
-    parts += told(several) if any(len(one.points) > 1 for one in several) else []
+    parts += told(without_law) if any(len(one.points) > 1 for one in without_law) else []
     return Plot(
         name=f"{workload}-scaling",
         title=f"{workload}: requests/s against workers",
