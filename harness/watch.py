@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from harness import compare, results
+from harness import compare, processes, results
 from harness.errors import BadInput
 from harness.growing_run import GrowingRun
 from harness.report import figures
@@ -19,7 +19,10 @@ USUAL = Path("results")
 _NONE_UNDER_WAY = "no run is under way here; name the folder of one, as in harness watch results/RUN"
 _LOOK_EVERY_S = 0.5
 _POLITE = 19
-"""The least of what is over (nice(1)): the run may be measuring on the same CPUs."""
+"""The least of what is over (nice(1)): the run may be measuring on the same CPUs.
+
+Not SCHED_IDLE, which would never be drawn where all CPUs are busy; SCHED_BATCH waits its turn, too, when it wakes up.
+"""
 
 Outcome = Literal["complete", "ended early"]
 
@@ -32,13 +35,21 @@ def watch(path: Path, output: Console, progress: Console) -> Outcome:
     path = _find(path)
     if results.is_under_way(path):
         os.nice(_POLITE)
-        with GrowingRun(path) as run:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with GrowingRun(path) as run, processes.staying_on(_spare_cpus(run.plan)):
             if not _follow(run, progress):
                 figures.warn(progress, f"harness: error: {path}: was removed while the run was under way")
                 return "ended early"
     else:
         figures.show(progress, f"{path}: this run has ended")
     return _report(path, output, progress)
+
+
+def _spare_cpus(plan: Plan) -> set[int]:
+    """Choose CPUs of no cell, else those of the generators, on which the harness itself is, else all that there are."""
+    allowed = os.sched_getaffinity(0)
+    unused = allowed - {cpu for cell in plan.cells for cpu in cell.cpus}
+    return unused or allowed & {cpu for cell in plan.cells for cpu in cell.generator_cpus} or allowed
 
 
 def _follow(run: GrowingRun, progress: Console) -> bool:

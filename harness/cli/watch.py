@@ -29,8 +29,9 @@ def watch(run: Path) -> int:
     """Show a run that is under way elsewhere.
 
     It is one of compare or scale, shown until it ends; then comes its report. RUN is its folder, or a folder of runs,
-    of which the newest that is under way is shown.  [default: results] The run does not notice, but what watches takes
-    a little of the CPUs; Ctrl-C ends watching alone.
+    of which the newest that is under way is shown.  [default: results] What watches has the least priority and
+    stays off the CPUs of the cells, or where there are no others on those of the generators; Ctrl-C ends watching
+    alone.
     """
     from harness import watch as watching
 

@@ -105,7 +105,7 @@ class RunProgress:
         self.pass_time()
         if self._live is None and not self._console.quiet and time.monotonic() - self._told_s >= LINE_EVERY_S:
             self.refresh()
-            self._tell(f"{self._what}, {measured.round + 1} done{self._left()}{self._leader()}")
+            self._tell(f"{self._place()}{self._what}, {measured.round + 1} done{self._left()}{self._standing()}")
 
     def pass_time(self) -> None:
         """Draw a screen again if that is due, or if it has another size now, although nothing new is told."""
@@ -163,11 +163,19 @@ class RunProgress:
         at_most = "about" if self._plan.precision is None else "at most"
         return "" if left_s is None else f", {at_most} {time_left(left_s)} left"
 
-    def _leader(self) -> str:
-        """Say who leads; of cells that are measured together in the last, which has the most workers."""
+    def _place(self) -> str:
+        """Tell which of the cells are measured."""
+        keys = [cell.key for cell in self._plan.cells]
+        numbers = [keys.index(cell.key) + 1 for cell in self._course.group]
+        which = f"cell {min(numbers)}" if len(numbers) == 1 else f"cells {min(numbers)} to {max(numbers)}"
+        return f"{which} of {len(self._plan.cells)}, "
+
+    def _standing(self) -> str:
+        """Say how busy each side is, and who leads; of cells that are measured together in the last."""
         *_, cell = self._course.group
-        text = leader.so_far(self._standings.of(cell), self._plan.reference)
-        return f"; {text}" if text else ""
+        glances = self._standings.of(cell)
+        text = leader.so_far(glances, self._plan.reference)
+        return f"; {leader.sides(glances)}; {leader.verdicts(glances)}; {text}" if text else ""
 
 
 def _before_slices(plan: Plan) -> str:

@@ -42,14 +42,19 @@ def _clause(ranking: Ranking) -> str:
     if not ranking.standings:
         return "nothing can be claimed"
     first, *others = ranking.standings
-    name = figures.printable(first.impl)
     if not others:
-        return f"only {name} can be judged"
+        return f"only {figures.printable(first.impl)} can be judged"
+    return ahead(first.impl, others, by_cpu=ranking.by == "cpu")
+
+
+def ahead(first: str, others: Sequence[Standing], *, by_cpu: bool) -> str:
+    """Say by how much one is ahead of others, or ties with them; each of their ratios has its interval."""
+    name = figures.printable(first)
     ties = [_tie(standing) for standing in others if standing.ratio_to_first.holds(1.0)]
     behind = [standing for standing in others if not standing.ratio_to_first.holds(1.0)]
     parts = [f"ties with {figures.listing(ties)}"] if ties else []
     if behind:
-        parts.append(_by_cpu(behind) if ranking.by == "cpu" else _by_throughput(behind))
+        parts.append(_by_cpu(behind) if by_cpu else _by_throughput(behind))
     return f"{name} {' and '.join(parts)}"
 
 

@@ -5,14 +5,14 @@ from typing import Literal, NamedTuple
 
 from harness.analysis.comparison import Glance
 from harness.analysis.verdicts import WITHOUT_CLAIM, why_not_by_throughput
-from harness.report import figures
-from harness.schema import CellSummary, Estimate
+from harness.report import figures, sentence
+from harness.schema import CellSummary, Estimate, Standing
 
 By = Literal["throughput", "cpu", "cpu at fixed rate"]
 WHAT: dict[By, str] = {
     "throughput": "requests/s",
     "cpu": "CPU per request",
-    "cpu at fixed rate": "CPU per request",
+    "cpu at fixed rate": "CPU per request at fixed rate",
 }
 
 
@@ -46,18 +46,55 @@ def so_far(glances: Sequence[Glance], reference: str) -> str:
     others = [
         _Other(one.summary.impl, ratio, ratio.value - 1 if by == "throughput" else 1 - ratio.value)
         for one in glances
-        if one.summary.impl != reference and (ratio := ratio_of(one.summary, by)).value is not None
+        if one.summary.impl != reference and (ratio := ratio_of(one.summary, by)).value is not None and ratio.low
     ]
     if not others:
         return _alone(glances)
     name, ratio, distance = max(others, key=lambda one: one.distance)
-    other, first = figures.printable(name), figures.printable(reference)
-    amount = f"{in_a_line(ratio)} of"
-    if ratio.holds(1.0):
-        return f"{other} ties with {first}: {amount} its {WHAT[by]}"
-    if distance > 0:
-        return f"{other} leads: {amount} the {WHAT[by]} of {first}"
-    return f"{first} leads; {other}: {amount} its {WHAT[by]}"
+    first, standing = reference, Standing(name, 2, ratio)
+    if distance > 0 and not ratio.holds(1.0):
+        first, standing = name, Standing(reference, 2, _inverse(ratio))
+    return sentence.ahead(first, [standing], by_cpu=by != "throughput")
+
+
+def each(glances: Sequence[Glance], reference: str) -> str:
+    """Name each ratio to the reference, and the verdicts; empty where there is none."""
+    by = counts(glances)
+    ratios = [
+        f"{figures.printable(one.summary.impl)} {in_a_line(ratio_of(one.summary, by))}"
+        for one in glances
+        if one.summary.impl != reference and ratio_of(one.summary, by).low is not None
+    ]
+    return f"{WHAT[by]}: {', '.join(ratios)}; {verdicts(glances)}" if ratios else ""
+
+
+def verdicts(glances: Sequence[Glance]) -> str:
+    """Name the verdict that all have, or each with its own."""
+    found = {one.summary.verdict for one in glances}
+    if len(found) == 1:
+        return found.pop()
+    return ", ".join(f"{figures.printable(one.summary.impl)} {one.summary.verdict}" for one in glances)
+
+
+def sides(glances: Sequence[Glance]) -> str:
+    """Tell how busy the CPUs of the sides are, from whom it is least to whom it is most."""
+    busy = [one.busy for one in glances if one.busy.server]
+    shares = {
+        "server": [one.server for one in busy],
+        "client": [one.client for one in busy],
+        "backend": [one.backend for one in busy if one.backend],
+    }
+    return f"CPU: {', '.join(f'{side} {_span(found)} %' for side, found in shares.items() if found)}"
+
+
+def _span(shares: Sequence[float]) -> str:
+    low, high = (f"{share * 100:.0f}" for share in (min(shares), max(shares)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _inverse(ratio: Estimate) -> Estimate:
+    value, low, high = (1 / figure if figure else None for figure in (ratio.value, ratio.high, ratio.low))
+    return Estimate(value, low, high)
 
 
 def in_a_line(ratio: Estimate) -> str:

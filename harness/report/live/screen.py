@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -59,7 +58,7 @@ class Screen:
         room = height - len(head) - len(said) - len(so_far) - 2 * len(gap) - 1
         kept_for_cells = min(len(cells), _LEAST_CELLS) if gap else 1
         shown, used = self._standing(width, room - kept_for_cells)
-        listed = list(self._cells(cells, room - used))
+        listed = list(self._cells(cells, room - used, width))
         above: list[Table | Text] = [*so_far, *shown]
         lines: list[Table | Text] = [*head, *(gap if above else []), *above, *(gap if listed else []), *listed, *said]
         yield from lines
@@ -72,7 +71,7 @@ class Screen:
         done = sum(self.course.state(cell) == "done" for cell in self.plan.cells)
         left += f"{done} of {figures.plural(len(self.plan.cells), 'cell')} done"
         grid.add_row(
-            ProgressBar(total=1.0, completed=share, width=min(40, max(10, width - 50))),
+            _bar_of(share, min(40, max(10, width - 50))),
             Text(f"{share * 100:.0f} %"),
             Text(left, no_wrap=True),
         )
@@ -99,14 +98,14 @@ class Screen:
     def _leader(self, glances: Sequence[Glance]) -> str:
         return leader.so_far(glances, self.plan.reference)
 
-    def _cells(self, cells: Sequence[PlannedCell], room: int) -> Iterator[Text]:
+    def _cells(self, cells: Sequence[PlannedCell], room: int, width: int) -> Iterator[Text]:
         """List the cells with what came of them; where there is no room for all, those around the current one."""
         if room < 1:
             return
         now = next((n for n, cell in enumerate(cells) if self.course.state(cell) == "now"), 0)
         if room <= _LEAST_CELLS or len(cells) <= room:
             first = min(max(0, now - room // 2), max(0, len(cells) - room))
-            yield from map(self._cell, cells[first : first + room])
+            yield from (self._cell(cell, width) for cell in cells[first : first + room])
             return
         first = min(max(0, now - (room - 1) // 2), len(cells) - room)
         end = first + room
@@ -114,17 +113,19 @@ class Screen:
             first += 1  # the line that says so takes the place of one
             yield _line(f"… {figures.plural(first, 'cell')} before", "dim")
         after = len(cells) - end + 1 if end < len(cells) else 0
-        yield from map(self._cell, cells[first : len(cells) - after])
+        yield from (self._cell(cell, width) for cell in cells[first : len(cells) - after])
         if after:
             yield _line(f"… {figures.plural(after, 'cell')} after", "dim")
 
-    def _cell(self, cell: PlannedCell) -> Text:
+    def _cell(self, cell: PlannedCell, width: int) -> Text:
         state = self.course.state(cell)
         line = _line("")
         line.append(f"{state:<7}", _STYLES[state])
         line.append(f"  {cell.key}", "bold" if state == "now" else "")
         if state == "done":
-            line.append(f"  {self._leader(self.standings.of(cell))}")
+            found = self.standings.of(cell)
+            told = leader.each(found, self.plan.reference)
+            line.append(f"  {told if 0 < len(told) <= width - len(line) - 2 else self._leader(found)}")
         return line
 
 
@@ -204,6 +205,12 @@ class _Column(NamedTuple):
     def width(self) -> int:
         """How wide it is where nothing is cut."""
         return max(map(len, [*self.header.split("\n"), *(one.plain for one in self.texts)]))
+
+
+def _bar_of(share: float, width: int) -> Text:
+    """Draw a bar that has its track without colours, too."""
+    full = round(share * width)
+    return Text("█" * full, "green").append("░" * (width - full), "dim")
 
 
 def _shortened(name: str, width: int) -> str:
