@@ -102,7 +102,9 @@ def foretell(request: Request, output: Console) -> None:
     """
     _check_writable(request.json_file)
     _check_client(request.client)
+    open_files.check(request.cells)
     planned = _plan(request, *foreseen(request.testbed, rfs=request.rfs))
+    results.check_folder(request.out)
     obligations = {one.name: count(one) for one in request.implementations}
     figures.show(output, plan_report.render(planned))
     figures.show(

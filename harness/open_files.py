@@ -29,6 +29,15 @@ def allow(cells: Iterable[Cell]) -> None:
         ) from None
 
 
+def check(cells: Iterable[Cell]) -> None:
+    """Find out whether ``allow`` would be allowed, and leave the limit as it is. Raises BadInput when not."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        allow(cells)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def advice(needed: int) -> str:
     """Say what to do where so many open files are not allowed."""
     largest = int(sysctl.read("fs.nr_open"))

@@ -13,13 +13,13 @@ from harness.errors import BadInput
 from harness.schema import Library
 from harness.testbed import cpus
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 class Duration(click.ParamType[float]):
-    """A time such as ``50ms``, ``60s`` or ``2m``; a bare number is seconds. Gives seconds."""
+    """A time such as ``50ms``, ``60s``, ``2m`` or ``6h``; a bare number is seconds. Gives seconds."""
 
     name = "time"
 

@@ -174,7 +174,7 @@ def make(
         raise BadInput(
             f"--budget {budget_s:g}s: {figures.plural(len(cells), 'cell')} x "
             f"{figures.plural(most, 'implementation')} x {FEWEST_ROUNDS} rounds of "
-            f"{slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure"
+            f"{slice_s:g}s{also}, take {fewest_s:g}s; give that much, or less to measure, or a shorter --slice"
         )
     if client != "builtin" and any(cell.rate_rps is not None for cell in cells):
         raise BadInput(f"--client {client}: it has no open loop; leave --rate out, or take --client builtin")

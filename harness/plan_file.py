@@ -77,22 +77,26 @@ class PlanFile:
         context.default_map = {names[key]: value for key, value in self.values.items()}
 
     def source(self, context: click.Context) -> PlanSource:
-        """Tell, for the run's record, what the command line has put in place of what the file says."""
+        """Tell, for the run's record, what the command line has put in place of what the file says, or beside it."""
         options = keys(context.command)
-        overridden = [key for key in self.lines if _is_given(context, options[key])]
-        return PlanSource(file=str(self.path), sha256=self.sha256, overridden=tuple(overridden))
+        overridden = tuple(key for key in self.lines if _is_given(context, options[key]))
+        added = tuple(key for key in options if key not in self.lines and _is_given(context, options[key]))
+        return PlanSource(file=str(self.path), sha256=self.sha256, overridden=overridden, added=added)
 
     @contextmanager
     def blamed(self, context: click.Context) -> Iterator[None]:
-        """Name file and line where what is wrong is an option that the file has given."""
+        """Name file and line of each option that what is wrong speaks of, where the file has given it."""
         try:
             yield
         except BadInput as error:
-            found = _OPTION.match(str(error))
-            key = found[1] if found else ""
-            if key not in self.lines or _is_given(context, keys(context.command)[key]):
+            spoken_of, options = dict.fromkeys(_OPTION.findall(str(error))), keys(context.command)
+            given = [key for key in spoken_of if key in self.lines and not _is_given(context, options[key])]
+            if not given:
                 raise
-            raise BadInput(f"{self.path}:{self.lines[key]}: {error}") from None
+            blamed = _OPTION.match(str(error))
+            before = f"{self.path}:{self.lines[given.pop(0)]}: " if blamed and blamed[1] == given[0] else ""
+            after = "".join(f"; --{key} is from {self.path}:{self.lines[key]}" for key in given)
+            raise BadInput(f"{before}{error}{after}") from None
 
 
 def keys(command: click.Command) -> dict[str, click.Option]:

@@ -360,6 +360,17 @@ def check_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+def check_folder(out: Path) -> None:
+    """Find out, without making anything, whether a run's folder can be made in ``out``. Raises BadInput when not."""
+    with _named(out, "made"):
+        there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            problem = errno.EEXIST if there == out or not there.exists() else errno.ENOTDIR
+            raise OSError(problem, os.strerror(problem))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _replaced(path: Path) -> Path | None:
     """Return the file that is to be replaced, behind all links; None for what is appended to. Raises OSError."""
     for _ in range(_MOST_LINKS):

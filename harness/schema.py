@@ -174,6 +174,8 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     """Of what it held, in hexadecimal digits."""
     overridden: tuple[str, ...] = ()
     """Its keys in whose place the command line had something else."""
+    added: tuple[str, ...] = ()
+    """Keys that it does not have, and the command line had."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

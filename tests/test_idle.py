@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import block, idle, processes
+from harness import block, idle, open_files, processes
 from harness.block import Servers
 from harness.idle import IdleConnections
 from harness.loadgen import GeneratorFailed, holder
@@ -23,7 +23,7 @@ from harness.loadgen.holder import Held, Holder, Open
 from harness.measure import Contestant
 from harness.peers import PEERS
 from harness.registry import ROOT, Implementation, find
-from harness.schema import PlannedCell, Workload
+from harness.schema import Cell, PlannedCell, Workload
 from harness.servers import ServerFailed
 from harness.testbed.loopback import Loopback
 
@@ -196,10 +196,11 @@ def test_a_server_without_descriptors_enough_is_named_with_its_limit(
             pytest.fail("there were descriptors enough")
 
 
-def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins() -> None:
+@pytest.mark.parametrize("also", [[], ["--dry-run"]])
+def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins(also: Sequence[str]) -> None:
     """The limit is lowered for a child that may not raise it again, root or not."""
-    harness = Path(sys.executable).with_name("harness")
-    command = ["sh", "-c", 'ulimit -n 500; exec "$@"', "sh", str(harness), "compare", "--idle", "3000"]
+    harness = [sys.executable, "-m", "harness", "compare", "--idle", "3000", *also]
+    command = ["sh", "-c", 'ulimit -n 500; exec "$@"', "sh", *harness]
     running = processes.start(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, without_capability=CAP_SYS_RESOURCE
     )
@@ -211,6 +212,17 @@ def test_a_limit_that_may_not_be_raised_is_told_before_anything_begins() -> None
         "harness: error: proxy/w1/c100/idle3000: a process needs 3,400 open files, and may have 500; "
         "raise the limit with 'ulimit -Hn 3400' as root, or for good with "
     )
+
+
+def test_whether_the_limit_may_be_raised_is_found_out_and_leaves_it() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lower = (300, before[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, lower)
+    try:
+        open_files.check([Cell("short", 1, 200)])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == lower
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("name", [REFERENCE.name, "nginx"])

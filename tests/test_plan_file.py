@@ -128,7 +128,7 @@ def test_scale_takes_its_own_options(tmp_path: Path) -> None:
         ("testbed = 'moon'\n", "1: testbed: 'moon' is not one of 'auto', 'loopback', 'netns'"),
         ("budget = nan\n", "1: budget: 'nan' is not a time from 0.1s to 86400s, as in 50ms or 2m"),
         ("budget = inf\n", "1: budget: 'inf' is not a time from 0.1s to 86400s, as in 50ms or 2m"),
-        ("budget = '1h'\n", "1: budget: '1h' is not a time from 0.1s to 86400s, as in 50ms or 2m"),
+        ("budget = '1d'\n", "1: budget: '1d' is not a time from 0.1s to 86400s, as in 50ms or 2m"),
         ("out = ''\n", "1: out: an empty text names no file"),
         ("preload = '/nosuch.so'\n", "1: preload: '/nosuch.so': there is no such file; give the path of a shared lib"),
         ("server-cpus = 'one'\n", "1: server-cpus: 'one' names no CPUs: "),
@@ -186,6 +186,36 @@ def test_what_is_found_out_later_has_its_line_too_unless_the_command_line_says_i
     assert said.err.startswith(f"harness: error: {plan}:2: --impls 'nosuch': unknown; there are {own()[0].name}, ")
 
 
+def test_a_conflict_names_the_line_of_each_half(tmp_path: Path) -> None:
+    plan = write(tmp_path, "impls = 'epoll_raw'\n\nbudget = '1s'\nslice = '60s'\n")
+    said = run("compare", "--dry-run", "--plan", plan)
+    assert said.err.startswith(f"harness: error: {plan}:3: --budget 1s: ")
+    assert said.err.endswith(f", or a shorter --slice; --slice is from {plan}:4\n")
+    said = run("compare", "--dry-run", "--plan", plan, "--budget", "2s")
+    assert said.err.startswith("harness: error: --budget 2s: ")
+    assert said.err.endswith(f", or a shorter --slice; --slice is from {plan}:4\n")
+    said = run("compare", "--dry-run", "--plan", plan, "--slice", "50s")
+    assert said.err.endswith(", or a shorter --slice\n")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.write_text(""), "File exists"),
+        (lambda path: path.symlink_to("nowhere"), "File exists"),
+        (lambda path: path.parent.write_text(""), "Not a directory"),
+    ],
+)
+def test_a_dry_run_refuses_a_folder_as_the_run_does(make: Callable[[Path], object], why: str, tmp_path: Path) -> None:
+    out = tmp_path / "x" / "out"
+    if why == "File exists":
+        out.parent.mkdir()
+    make(out)
+    arguments = ("compare", "--impls", "epoll_raw", "--testbed", "loopback", "--out", out)
+    for said in (run(*arguments, "--dry-run"), run(*arguments)):
+        assert (said.status, said.err.splitlines()[-1:]) == (2, [f"harness: error: {out}: cannot be made: {why}"])
+
+
 def test_a_plan_does_not_go_with_a_run_that_has_one(tmp_path: Path) -> None:
     said = run("compare", "--resume", tmp_path, "--plan", PLANS[0])
     assert said.err == "harness: error: --plan: not beside --resume, where the run's own plan counts; leave it out\n"
@@ -218,6 +248,8 @@ def test_the_quick_plan_is_carried_out_and_the_run_remembers_it(tmp_path: Path) 
     assert [one["name"] for one in plan["implementations"]] == ["epoll_raw", "uvloop"]
     assert (plan["blocks"], plan["budget_s"], plan["testbed"]) == (2, 2.0, "loopback")
     assert (plan["source"]["file"], plan["source"]["overridden"]) == ("plans/quick.toml", ["budget"])
-    assert "but for --budget, as the command line says." in " ".join(done.stdout.split())
+    assert plan["source"]["added"] == ["testbed", "out"]
+    told = "but for --budget, as the command line says. The command line adds --testbed and --out."
+    assert told in " ".join(done.stdout.split())
     again = run("report", folder)
     assert "From plans/quick.toml (SHA-256 " in again.out

@@ -65,6 +65,10 @@ _MANUAL = Manual(
             "A program of your own beside the reference",
             "harness compare --impls epoll_raw --external mine='./my-server --fast'",
         ),
+        Example(
+            "Options from a file, but for one; what would it take?",
+            "harness compare --plan plans/full.toml --budget 9m --dry-run",
+        ),
         Example("Go on after Ctrl-C or a crash", "harness compare --resume results/RUN"),
     ),
     statuses={
@@ -76,6 +80,10 @@ _MANUAL = Manual(
     files={
         "results/TIME-SEED/": "everything measured, and what it was measured on; results/README.md says what each "
         "file holds",
+        "plans/quick.toml": "a plan for a first look: two servers, two jobs",
+        "plans/full.toml": "a plan of every server at every job, with few connections, many, and very many",
+        "plans/ci.toml": "a plan for a machine that measures each change",
+        "plans/paper.toml": "a plan for figures to be published, each ratio to 1 %",
         "CONTRACT.md": "what is asked of each server before it gets figures",
     },
     see_also=("harness report", "harness explain", "harness diff", "docs/first-comparison.md"),

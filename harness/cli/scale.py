@@ -42,6 +42,7 @@ _MANUAL = Manual(
             "A proxy, with packets steered to the CPU of who reads them (root)",
             "harness scale --workers 1,2,4,8..24 --workloads proxy --rfs",
         ),
+        Example("Options from a file; what would it take?", "harness scale --plan plans/quick.toml --dry-run"),
         Example("Go on after Ctrl-C or a crash", "harness scale --resume results/RUN"),
     ),
     statuses={

@@ -2,7 +2,7 @@
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.report import figures
 from harness.report.figures import WIDTH
@@ -47,9 +47,14 @@ def render(plan: Plan) -> str:
 
 
 def _source(source: PlanSource) -> str:
-    instead = figures.listing([f"--{figures.printable(key)}" for key in source.overridden]) if source.overridden else ""
-    but = f", but for {instead}, as the command line says" if instead else ""
-    return f"From {figures.printable(source.file)} (SHA-256 {figures.printable(source.sha256[:_SHOWN_DIGITS])}…){but}."
+    file = f"{figures.printable(source.file)} (SHA-256 {figures.printable(source.sha256[:_SHOWN_DIGITS])}…)"
+    but = f", but for {_options(source.overridden)}, as the command line says" if source.overridden else ""
+    added = f" The command line adds {_options(source.added)}." if source.added else ""
+    return f"From {file}{but}.{added}"
+
+
+def _options(keys: Sequence[str]) -> str:
+    return figures.listing([f"--{figures.printable(key)}" for key in keys])
 
 
 def _contestants(plan: Plan) -> list[str]:
