@@ -107,9 +107,8 @@ def foretell(request: Request, output: Console) -> None:
     results.check_folder(request.out)
     obligations = {one.name: count(one) for one in request.implementations}
     figures.show(output, plan_report.render(planned))
-    figures.show(
-        output, forecast_report.render(forecast(planned, obligations, all_obligations=count(find(plan.REFERENCE)[0])))
-    )
+    foretold = forecast(planned, obligations, all_obligations=count(find(plan.REFERENCE)[0]))
+    figures.show(output, forecast_report.render(foretold, figures.columns(output)))
 
 
 def resume(path: Path, json_file: Path | None, output: Console, progress: Console) -> Result:

@@ -44,6 +44,8 @@ def offered_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
         (["compare", "--plan", "plans/nosuch"], ["file,plans/nosuch"]),
         (["compare", "--plan", "plans/nosuch", "--testbed", "n"], ["netns"]),
         (["torture", "--impl", "ep"], ["epoll_raw"]),
+        (["soak", "--impls", "ep"], ["epoll_raw"]),
+        (["conform", "--case", "REPLY-B"], ["REPLY-BYTES"]),
         (["report", str(DATA / "run")], [RUN]),
         (["report", f"{DATA}/"], [RUN]),
         (["watch", str(DATA / "run")], [RUN]),
@@ -93,10 +95,19 @@ def test_an_unknown_shell_is_refused() -> None:
 _WORDS = "(harness compare --impls epoll_raw,uv)"
 _COMPLETE = {
     "bash": f"COMP_WORDS={_WORDS}; COMP_CWORD=3; _harness_completion; echo ${{COMPREPLY[@]}}",
-    # Where there is no terminal zsh has no completion system; these two are all of it that the script calls.
-    "zsh": f"compadd() {{ echo $completions; }}; words={_WORDS}; CURRENT=4; _harness_completion",
-    "fish": "complete --do-complete 'harness compare --impls epoll_raw,uv'",
+    # Where there is no terminal zsh has no completion system; these are all of it that the script calls.
+    "zsh": f"compadd() {{ echo $completions; }}; words={_WORDS}; CURRENT=4; _harness_completion; "
+    "words=(harness compare --impls=epoll_raw,uv); CURRENT=3; _harness_completion; "
+    "compset() { echo $*; }; _path_files() { echo files; }; "
+    "words=(harness compare --plan=plan); CURRENT=3; _harness_completion",
+    "fish": "for words in '--impls epoll_raw,uv' --impls=epoll_raw,uv --plan=scr; "
+    'complete --do-complete "harness compare $words"; end',
 }  # fmt: skip
+_COMPLETED = {
+    "bash": ["epoll_raw,uvloop"],
+    "zsh": ["epoll_raw,uvloop", "--impls=epoll_raw,uvloop", "-P 1 --*=", "files"],
+    "fish": ["epoll_raw,uvloop", "--impls=epoll_raw,uvloop", "--plan=script"],
+}
 
 
 @pytest.mark.parametrize("shell", list(SHELLS))
@@ -112,7 +123,7 @@ def test_a_shell_completes_wherever_it_is(tool: Callable[[str, str], str], tmp_p
         [program, "-c", f"{before}. {script}; {_COMPLETE[shell]}"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (asked.stdout, asked.stderr) == ("epoll_raw,uvloop\n", "")
+    assert (asked.stdout.splitlines(), asked.stderr) == (_COMPLETED[shell], "")
 
 
 def test_a_harness_that_has_moved_away_prints_nothing_into_the_prompt(

@@ -138,11 +138,22 @@ def test_slices_are_exported_as_they_were_measured(folder: Path) -> None:
         assert msgspec.json.decode(row["cpus"]) == msgspec.to_builtins(piece.cpus) == json.loads(text["cpus"])
 
 
+def test_rows_and_samples_of_several_runs_can_be_told_apart(folder: Path, scaled: Path, profiled: Path) -> None:
+    for one, names in ((folder, ("summary", "slices")), (scaled, ("scaling",)), (profiled, ("profile",))):
+        reference = results.load_plan(one).reference
+        for name in names:
+            assert {(row["run"], row["reference"]) for row in as_csv(one, "--table", name)} == {(one.name, reference)}
+        text = exported(one, "openmetrics").decode()
+        families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # it has no type
+        labels = [sample.labels for family in families for sample in family.samples]
+        assert {(each["run"], each["reference"]) for each in labels} == {(one.name, reference)}
+
+
 def test_a_run_of_an_earlier_version_has_what_it_knew() -> None:
     folder = Path(run_folders.VERSION_1)
     plan = results.load_plan(folder)
     text = io.BytesIO()
-    csv_table.write(tables.slices(plan, results.stream_slices(folder, plan, [])), text)
+    csv_table.write(tables.slices("run", plan, results.stream_slices(folder, plan, [])), text)
     rows = list(csv.DictReader(io.StringIO(text.getvalue().decode(), newline="")))
     assert rows
     assert {row["tcp_segments_in"] for row in rows} == {""}
@@ -228,7 +239,7 @@ def test_very_many_slices_are_not_held_in_memory(kind: str, monkeypatch: pytest.
     with Path(os.devnull).open("wb") as nowhere:
         tracemalloc.start()
         try:
-            write(tables.slices(plan, many()), nowhere)
+            write(tables.slices("run", plan, many()), nowhere)
             most = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -239,9 +250,9 @@ def test_very_many_slices_are_not_held_in_memory(kind: str, monkeypatch: pytest.
     ("options", "why"),
     [
         (["--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'csv', 'parquet', 'openmetrics'."),
-        (["--format", "csv", "--table", "scaling"], "--table scaling: the run is not one of harness scale, and has no"),
+        (["--format", "csv", "--table", "scaling"], "--table scaling: {run} has no such table; it has summary, slices"),
         (["--format", "csv", "--table", "profile"], "--table profile: {run} has no such table; it has summary, slices"),
-        (["--format", "openmetrics", "--table", "slices"], "--table slices: OpenMetrics has the summary alone; leave "),
+        (["--format", "openmetrics", "--table", "slices"], "--table slices: OpenMetrics has all of the summary and"),
         (["--format", "csv", "--out", "/nosuch/x"], "/nosuch/x: cannot be written: No such file or directory"),
         (["--format", "csv", "--out", "/dev/full"], "/dev/full: cannot be written: No space left on device"),
         (["--format", "parquet", "--out", "/dev/full"], "/dev/full: cannot be written: No space left on device"),
@@ -253,6 +264,7 @@ def test_what_cannot_be_is_refused(options: list[str], why: str, folder: Path) -
     said = run("export", folder, *options)
     assert said.is_one_line_of_error, said
     assert said.err.startswith(f"harness: error: {why.format(run=folder)}"), said.err
+    assert "slices, scaling" not in said.err, "which would be refused, too"
 
 
 def test_what_is_no_run_is_refused_and_the_old_file_is_still_there(folder: Path, tmp_path: Path) -> None:
@@ -338,7 +350,11 @@ def test_parquet_is_nothing_for_a_terminal(folder: Path, monkeypatch: pytest.Mon
 
 def test_names_of_columns_are_told_apart() -> None:
     plan, nothing = planned(["a"]), Summary(reference="a", cells=())
-    for table in (tables.summary(plan, nothing), tables.slices(plan, ()), tables.scaling(plan, nothing)):
+    for table in (
+        tables.summary("run", plan, nothing),
+        tables.slices("run", plan, ()),
+        tables.scaling("run", plan, nothing),
+    ):
         names = [column.name for column in table.columns]
         assert len(set(names)) == len(names)
         assert all(name.replace("_", "").isalnum() for name in names)

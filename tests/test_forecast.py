@@ -94,6 +94,12 @@ def test_the_whole_is_told_in_a_fitting_unit(seconds: float, shown: str, *, earl
     assert whole.removeprefix("  all of it").strip() == shown
 
 
+def test_a_dry_run_is_no_wider_than_it_is_asked_to_be() -> None:
+    text = render(Forecast([Processes("servers", 1, "0")], 0, [Step("a", 60.0)], False, "Assumed so. " * 20), 70)  # noqa: FBT003  a field
+    begin = text.index("  Assumed")
+    assert 60 < max(map(len, text[begin : text.index("This was")].splitlines())) <= 70
+
+
 def test_a_run_that_is_to_be_precise_may_end_early() -> None:
     plan = planned(["a", "b"])
     assert not foretold(plan).may_end_early

@@ -330,7 +330,9 @@ def test_the_plan_says_what_will_run_and_for_how_long() -> None:
     text = plan_report.render(plan)
     assert "  epoll_raw (reference)  impls.epoll_raw 1.0\n  uvloop                 impls.uvloop 1.0" in text
     assert "testbed: loopback. Auto took it because.\n" in text
-    assert "2 cells x 4 implementations x 50 rounds of slices of 50 ms: about 10 s of load, in an order" in text
+    told = " ".join(text.split())
+    assert "2 cells x 4 implementations x 50 rounds of slices of 50 ms (in every second round also one at the" in told
+    assert "same rate for all): a budget of 10 s of load, in an order" in told
     assert "seed 7" in text
     assert [line.split() for line in text.splitlines() if line.startswith("  proxy")] == [
         ["proxy", "1", "100", "-", "-", "0", "1", "1"]

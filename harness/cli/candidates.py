@@ -68,6 +68,13 @@ def plans(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     return _offer(map(str, sorted(PLANS.glob("*.toml"))), incomplete) or [CompletionItem(incomplete, type="file")]
 
 
+def obligations(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Offer the ids of the contract."""
+    from harness.conformance import CASES
+
+    return _offer(dict.fromkeys(case.id for case in CASES), incomplete)
+
+
 def devices(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer network devices, but for loopback."""
     return _offer(sorted(path.name for path in DEVICES.glob("*") if path.name != "lo"), incomplete)

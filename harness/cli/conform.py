@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from harness.cli import candidates
 from harness.cli.consoles import OUTPUT, PROGRESS
 from harness.cli.ending import EXIT_FAILED
 from harness.cli.manual import Documented, Example, Manual
@@ -26,7 +27,8 @@ _MANUAL = Manual(
 @click.command(cls=Documented, manual=_MANUAL)
 @implementations
 @variants
-@click.option("--case", "cases", multiple=True, metavar="ID", help="Only this obligation; may repeat.")
+@click.option("--case", "cases", multiple=True, metavar="ID", shell_complete=candidates.obligations,
+              help="Only this obligation; may repeat.")  # fmt: skip
 @quiet
 def conform(impls: str, externals: Sequence[str], axes: Axes, cases: Sequence[str]) -> int:
     """Check each obligation of CONTRACT.md on running servers.

@@ -40,7 +40,7 @@ def export(run: Path, kind: Format, table: TableName | None, out: Path) -> int:
     CSV and Parquet are tables with the same columns; the unit is part of a name (throughput_rps, latency_us_p99), the
     ends of a 95 % interval are NAME_low and NAME_high, and where there is no figure there is nothing. Lists are JSON.
     Parquet has types, and the run's plan in its metadata. OpenMetrics has the summary in base units, with
-    implementation and cell as labels.
+    run, reference, implementation and cell as labels.
 
     Texts in CSV are as the run has them: let a spreadsheet take evidence and failure for text, as one that begins with
     = is a formula to it.

@@ -8,6 +8,7 @@ from typing import Final
 
 from click.shell_completion import (
     BashComplete,
+    CompletionItem,
     FishComplete,
     ShellComplete,
     ZshComplete,
@@ -18,6 +19,8 @@ from harness.registry import ROOT
 
 _HERE = "{program}"
 _CALL = f"{_HERE} 2>/dev/null)"
+_BEHIND_OPTION = "| string replace --regex -- '^' (string match --regex -- '^--[^=]*=|' (commandline -t))"
+"""Puts the option before each path, in fish; zsh's compset leaves it out of what is completed."""
 
 
 class _OwnProgram(ShellComplete):
@@ -38,19 +41,37 @@ class Bash(_OwnProgram, BashComplete):
         return words[:-1] if words and words[-1] == "=" else words, incomplete
 
 
-class Zsh(_OwnProgram, ZshComplete):
+class _WholeWords(_OwnProgram):
+    """For a shell to which ``--impls=epo`` is one word, for which click offers only what is behind the equals sign."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """Return whole words; of files and folders the script has the shell complete what is behind the sign."""
+        found = super().get_completions(args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        if equals and option.startswith("--"):
+            for item in found:
+                if item.type == "plain":
+                    item.value = option + equals + item.value
+        return found
+
+
+class Zsh(_WholeWords, ZshComplete):
     """Zsh."""
 
-    source_template = ZshComplete.source_template.replace(
-        "    (( ! $+commands[%(prog_name)s] )) && return 1\n", ""
-    ).replace("zsh_complete %(prog_name)s)", f"zsh_complete {_CALL}")
+    source_template = (
+        ZshComplete.source_template.replace("    (( ! $+commands[%(prog_name)s] )) && return 1\n", "")
+        .replace("zsh_complete %(prog_name)s)", f"zsh_complete {_CALL}")
+        .replace("_path_files", "compset -P 1 '--*='; _path_files")
+    )
 
 
-class Fish(_OwnProgram, FishComplete):
+class Fish(_WholeWords, FishComplete):
     """Fish, where click would cut a list at its first comma."""
 
-    source_template = FishComplete.source_template.replace("-t) %(prog_name)s)", f"-t) {_CALL}").replace(
-        'string split ","', 'string split --max 1 ","'
+    source_template = (
+        FishComplete.source_template.replace("-t) %(prog_name)s)", f"-t) {_CALL}")
+        .replace('string split ","', 'string split --max 1 ","')
+        .replace("$metadata[2];\n        else", f"$metadata[2] {_BEHIND_OPTION};\n        else")
     )
 
 

@@ -30,21 +30,31 @@ def export(run: Path, kind: Format, table: TableName | None, out: Path, progress
     plan = results.load_plan(run)
     notes: list[str] = []
     profile = results.load_profile(run)
-    of_run: tuple[TableName, ...] = ("profile",) if profile else ("summary", "slices", "scaling")
+    of_run = _tables_of(plan, profile)
     chosen = table or of_run[0]
     if chosen not in of_run:
         raise BadInput(f"--table {chosen}: {run} has no such table; it has {', '.join(of_run)}")
-    if kind == "openmetrics" and chosen not in {"summary", "profile"}:
-        raise BadInput(f"--table {chosen}: OpenMetrics has the summary alone; leave it out, or take --format csv")
+    if kind == "openmetrics" and chosen != of_run[0]:
+        raise BadInput(
+            f"--table {chosen}: OpenMetrics has all of the summary and no other table; leave it out, or take "
+            "--format csv"
+        )
     name = run.resolve().name
     if profile is not None:
         _write_profile(name, plan, profile, kind, out)
     elif chosen == "slices":
-        _write_table(tables.slices(plan, results.stream_slices(run, plan, notes)), kind, out)
+        _write_table(tables.slices(name, plan, results.stream_slices(run, plan, notes)), kind, out)
     else:
         _write_summary(name, plan, _judged(run, notes), chosen, kind, out)
     for note in notes:
         show(progress, note)
+
+
+def _tables_of(plan: Plan, profile: Profile | None) -> tuple[TableName, ...]:
+    """Tell which tables a run has, first the one that is taken when none is named."""
+    if profile is not None:
+        return ("profile",)
+    return ("summary", "slices", "scaling") if plan.interleaved else ("summary", "slices")
 
 
 def _judged(run: Path, notes: list[str]) -> Summary:
@@ -62,9 +72,8 @@ def _write_summary(name: str, plan: Plan, judged: Summary, chosen: TableName, ki
         with _opened(out, kind) as stream:
             openmetrics.write(name, plan, judged, stream)
         return
-    if chosen == "scaling" and not judged.scaling:
-        raise BadInput("--table scaling: the run is not one of harness scale, and has no such table; take summary")
-    _write_table(tables.scaling(plan, judged) if chosen == "scaling" else tables.summary(plan, judged), kind, out)
+    made = tables.scaling if chosen == "scaling" else tables.summary
+    _write_table(made(name, plan, judged), kind, out)
 
 
 def _write_profile(name: str, plan: Plan, found: Profile, kind: Format, out: Path) -> None:
@@ -74,7 +83,7 @@ def _write_profile(name: str, plan: Plan, found: Profile, kind: Format, out: Pat
         with _opened(out, kind) as stream:
             openmetrics.write_profile(name, plan, found, stream)
         return
-    _write_table(tables.profile(plan, found), kind, out)
+    _write_table(tables.profile(name, plan, found), kind, out)
 
 
 def _write_table(table: Table, kind: Format, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""A summary as OpenMetrics: gauges in base units, the cell and the implementation as labels.
+"""A summary as OpenMetrics: gauges in base units; run, reference, cell and implementation as labels.
 
 A figure without a claim has no sample. Ends of 95 % intervals are families of their own, ``…_low_…`` and ``…_high_…``.
 """
@@ -66,15 +66,19 @@ _FIGURES = (
 
 def write(name: str, plan: Plan, judged: Summary, stream: BinaryIO) -> None:
     """Write what is claimed of a run, which is called ``name``. Raises OSError."""
-    stream.write(_exposition([_run(name, plan, interrupted=judged.interrupted), *_summary(judged)]))
+    stream.write(_exposition(name, plan, [_run(plan, interrupted=judged.interrupted), *_summary(judged)]))
 
 
 def write_profile(name: str, plan: Plan, found: Profile, stream: BinaryIO) -> None:
     """Write where the core goes. Raises OSError."""
-    stream.write(_exposition([_run(name, plan, interrupted=found.interrupted), *_profile(found)]))
+    stream.write(_exposition(name, plan, [_run(plan, interrupted=found.interrupted), *_profile(found)]))
 
 
-def _exposition(families: Sequence[Metric]) -> bytes:
+def _exposition(name: str, plan: Plan, families: Sequence[Metric]) -> bytes:
+    of_run = {"run": name, "reference": plan.reference}
+    for family in families:
+        family.samples = [one._replace(labels={**of_run, **one.labels}) for one in family.samples]
+
     class Found(Collector):
         def collect(self) -> Iterator[Metric]:
             yield from families
@@ -84,9 +88,9 @@ def _exposition(families: Sequence[Metric]) -> bytes:
     return bytes(generate_latest(registry))  # type: ignore[no-untyped-call]  # the library has no type there
 
 
-def _run(name: str, plan: Plan, *, interrupted: bool) -> Metric:
+def _run(plan: Plan, *, interrupted: bool) -> Metric:
     info = InfoMetricFamily("percore_run", "What was measured.")
-    labels = {"run": name, "reference": plan.reference, "testbed": plan.testbed, "client": plan.client}
+    labels = {"testbed": plan.testbed, "client": plan.client}
     info.add_metric([], {**labels, "seed": str(plan.seed), "interrupted": str(interrupted).lower()})
     return info
 

@@ -39,9 +39,10 @@ class _Part(NamedTuple):
     part: Part
 
 
-def summary(plan: Plan, judged: Summary) -> Table:
-    """Make a row for each implementation in each cell."""
+def summary(run: str, plan: Plan, judged: Summary) -> Table:
+    """Make a row for each implementation in each cell of a run, which is called ``run``."""
     columns = [
+        *_of_run(run, plan),
         Column("cell", "text", lambda row: row.entry.cell.key),
         *of(CellSummary, lambda row: row.entry),
         Column("rank", "integer", lambda row: row.rank),
@@ -60,14 +61,15 @@ def _places(judged: Summary) -> Iterator[_Place]:
         yield _Place(entry, *ranks.get((entry.cell, entry.impl), (None, None)))
 
 
-def slices(plan: Plan, stored: Iterable[Slice]) -> Table:
+def slices(run: str, plan: Plan, stored: Iterable[Slice]) -> Table:
     """Make a row for each slice, in the order in which they were measured."""
-    return Table("slices", plan, of(Slice, lambda row: row), stored)
+    return Table("slices", plan, [*_of_run(run, plan), *of(Slice, lambda row: row)], stored)
 
 
-def scaling(plan: Plan, judged: Summary) -> Table:
+def scaling(run: str, plan: Plan, judged: Summary) -> Table:
     """Make a row for each number of workers of each implementation, with the law that was fitted to all of them."""
     columns = [
+        *_of_run(run, plan),
         Column("impl", "text", lambda row: row.scaling.impl),
         Column("workload", "text", lambda row: row.scaling.workload),
         *of(ScalingPoint, lambda row: row.point),
@@ -77,9 +79,10 @@ def scaling(plan: Plan, judged: Summary) -> Table:
     return Table("scaling", plan, columns, (_Point(one, point) for one in judged.scaling for point in one.points))
 
 
-def profile(plan: Plan, found: Profile) -> Table:
+def profile(run: str, plan: Plan, found: Profile) -> Table:
     """Make a row for each kind of work of each implementation, once by what was done, once by on whose behalf."""
     columns = [
+        *_of_run(run, plan),
         Column("workload", "text", lambda row: row.profile.workload),
         Column("concurrency", "integer", lambda row: row.profile.concurrency),
         Column("rate_rps", "integer", lambda row: row.profile.rate_rps),
@@ -88,6 +91,11 @@ def profile(plan: Plan, found: Profile) -> Table:
         *of(Part, lambda row: row.part),
     ]
     return Table("profile", plan, columns, _parts(found))
+
+
+def _of_run(run: str, plan: Plan) -> list[Column]:
+    """Make the columns that tell rows of several runs apart, and what ratios are to."""
+    return [Column("run", "text", lambda _: run), Column("reference", "text", lambda _: plan.reference)]
 
 
 def _parts(found: Profile) -> Iterator[_Part]:

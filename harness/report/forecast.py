@@ -48,14 +48,14 @@ class Forecast(NamedTuple):
     """What the times rest on; sentences."""
 
 
-def render(forecast: Forecast) -> str:
-    """Return the tables of processes and of time."""
+def render(forecast: Forecast, width: int = WIDTH) -> str:
+    """Return the tables of processes and of time, sentences in lines of ``width``."""
     parts = [
         "What it would take",
         textwrap.indent(_processes(forecast.processes), "  "),
-        figures.wrap(_at_once(forecast), WIDTH, "  "),
+        figures.wrap(_at_once(forecast), width, "  "),
         textwrap.indent(_times(forecast), "  "),
-        figures.wrap(forecast.assumed, WIDTH, "  "),
+        figures.wrap(forecast.assumed, width, "  "),
         _DRY,
     ]
     return "\n\n".join(parts) + "\n"

@@ -118,15 +118,17 @@ def _peers(plan: Plan) -> Iterator[str]:
 
 def _amount(plan: Plan) -> str:
     blocks = f" in {plan.blocks} blocks, each with fresh servers" if plan.blocks > 1 else ""
-    until = "" if plan.precision is None else f" at most, until every ratio is known to {plan.precision * 100:g} %"
+    until = "" if plan.precision is None else f", or until every ratio is known to {plan.precision * 100:g} %"
     client = "" if plan.client == "builtin" else f" by {plan.client}"
+    has_fixed_rates = not plan.interleaved and any(cell.rate_rps is None for cell in plan.cells)
+    fixed = " (in every second round also one at the same rate for all)" if has_fixed_rates else ""
     counts = {len(plan.taking_part(cell)) for cell in plan.cells}
     up_to = "up to " * (len(counts) > 1)
     return (
         f"{figures.plural(len(plan.cells), 'cell')} x {up_to}{figures.plural(max(counts), 'implementation')} x "
-        f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms{blocks}: about "
-        f"{plan.budget_s:.0f} s of load{client}{until}, in an order drawn from seed {plan.seed}. Where a server is "
-        "slow, the slices of its cell are longer and the rounds fewer."
+        f"{figures.plural(plan.rounds, 'round')} of slices of {plan.slice_s * 1000:g} ms{fixed}{blocks}: a "
+        f"budget of {plan.budget_s:.0f} s of load{client}{until}, in an order drawn from seed {plan.seed}. "
+        "Where a server is slow, the slices of its cell are longer and the rounds fewer."
     )
 
 
