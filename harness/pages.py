@@ -36,7 +36,7 @@ def _read(path: Path) -> Section:
     profile = results.load_profile(path)
     if profile is not None:
         stacks = {one.impl: folded.read(path, one.impl) for one in profile.implementations}
-        return Profiled(path, profile, results.load_plan(path), stacks)
+        return Profiled(path, profile, results.load_plan(path), results.load_environment(path), stacks)
     run = results.load(path)
     return Comparison(run, stored.sum_up(run))
 

@@ -227,6 +227,11 @@ def load_plan(path: Path) -> Plan:
     return _read_json(path / PLAN, Plan)
 
 
+def load_environment(path: Path) -> Environment:
+    """Read what a run was measured on; one without any entries where its folder has none. Raises BadInput."""
+    return _read_optional(path / ENVIRONMENT, Environment) or Environment()
+
+
 def stream_slices(path: Path, plan: Plan, notes: list[str]) -> Iterator[Slice]:
     """Yield the slices of a run one by one; what had to be left out is added to ``notes``. Raises BadInput."""
     yield from _read_lines(path / SLICES, _Known(plan).slice, notes)

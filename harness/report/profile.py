@@ -15,6 +15,7 @@ _LEAST_US = 0.05
 _MOST_LOST = 0.05
 MOST_UNSORTED = 0.10
 _LEAST_WITHIN_OTHERS, _MOST_WITHIN_OTHERS = 0.01, 0.10
+_MOST_NAMED = 3
 _OTHER_CALLS = "other system calls"
 _LEGEND = (
     "CPU µs per request, with 95 % intervals over the turns; {hz} samples a second of each CPU. Each sample is in one "
@@ -36,6 +37,25 @@ def render(profile: Profile) -> str:
     remarks = [figures.wrap(remark, WIDTH, "  ", "    ") for remark in _remarks(profile)]
     legend = figures.wrap(_LEGEND.format(hz=profile.frequency_hz), WIDTH)
     return "\n\n".join([_title(profile), *tables, *(["\n".join(remarks)] if remarks else []), legend]) + "\n"
+
+
+def sentences(profile: Profile) -> list[str]:
+    """Say of each implementation what a request takes, and what most of that is."""
+    return [_sentence(one, profile.rate_rps) for one in profile.implementations]
+
+
+def _sentence(one: ImplementationProfile, rate_rps: int) -> str:
+    name, known = figures.printable(one.impl), one.us_per_request
+    if known.value is None:
+        return f"Of {name} nothing can be told."
+    decimals = 0 if known.value >= _WITHOUT_DECIMALS else 1
+    of_requests = [part for part in one.categories if part.name not in NOT_OF_REQUESTS]
+    most = sorted(of_requests, key=lambda part: part.us_per_request.value or 0.0, reverse=True)[:_MOST_NAMED]
+    named = [f"{part.name} ({figures.number(part.us_per_request.value, decimals)})" for part in most]
+    return (
+        f"A request takes {figures.number(known.value, decimals)} µs ({figures.interval(known, decimals)}) of CPU with "
+        f"{name} at {rate_rps:,} requests/s, most of it for {figures.listing(named)}."
+    )
 
 
 def _fitting(

@@ -12,6 +12,7 @@ import jinja2
 
 from harness.analysis.environment import settings
 from harness.analysis.stacks import Folded
+from harness.environment_schema import Environment
 from harness.profile_schema import Profile
 from harness.report import again, cells, explain, figures, plan, profile, remarks, scaling, sentence, tables
 from harness.report.cells import CellFigures
@@ -65,6 +66,7 @@ class Profiled:
     path: Path
     profile: Profile
     plan: Plan
+    environment: Environment
     folded: Mapping[str, Counter[Folded]]
     """The stacks of each implementation, as far as there are any."""
 
@@ -176,7 +178,9 @@ def _profile(section: Profiled, name: str, numbers: palette.Names, detail: Detai
     return {
         "id": name,
         "folder": figures.printable(section.path.resolve().name),
-        "verdict": (),
+        "verdict": profile.sentences(section.profile),
+        "remarks": (),
+        "matrix": None,
         "title": f"Where the core goes in {figures.listing([figures.printable(one) for one in section.names])}",
         "text": profile.render(section.profile),
         "plan": plan.render(section.plan),
@@ -184,7 +188,7 @@ def _profile(section: Profiled, name: str, numbers: palette.Names, detail: Detai
         "plots": plots,
         "left_out": len(section.plots) - len(plots),
         "cells": [],
-        "environment": [],
+        "environment": list(settings(section.environment)),
     }
 
 

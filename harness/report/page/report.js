@@ -27,7 +27,10 @@
     mark.classList.add("chosen");
     tip.textContent = mark.getAttribute("aria-label");
     tip.hidden = false;
-    const [x, y] = middle(mark);
+    place();
+  };
+  const place = () => {
+    const [x, y] = middle(chosen);
     const left = Math.min(Math.max(8, x - tip.offsetWidth / 2), document.documentElement.clientWidth - tip.offsetWidth - 8);
     const above = y - tip.offsetHeight - 14;
     tip.style.left = `${left}px`;
@@ -46,7 +49,9 @@
   };
   document.addEventListener("pointermove", point);
   document.addEventListener("pointerdown", point);
-  document.addEventListener("scroll", hide, { passive: true, capture: true });
+  // What the keys have chosen is brought into view, which scrolls; what a pointer has is left behind by scrolling.
+  const isByKeys = () => chosen !== null && chosen.closest("svg") === document.activeElement;
+  document.addEventListener("scroll", () => (isByKeys() ? place() : hide()), { passive: true, capture: true });
 
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   for (const svg of document.querySelectorAll(".drawing svg")) {
@@ -57,7 +62,14 @@
       event.preventDefault();
       const at = marks.indexOf(chosen);
       show(marks[at < 0 ? (step > 0 ? 0 : marks.length - 1) : (at + step + marks.length) % marks.length]);
+      chosen.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+      place();
     });
     svg.addEventListener("blur", hide);
   }
+
+  // On paper nothing can be opened.
+  const printed = [...document.querySelectorAll("details.printed:not([open])")];
+  window.addEventListener("beforeprint", () => printed.forEach((one) => { one.open = true; }));
+  window.addEventListener("afterprint", () => printed.forEach((one) => { one.open = false; }));
 })();
