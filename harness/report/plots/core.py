@@ -38,8 +38,8 @@ _KINDS: Final[Mapping[str, Sequence[str]]] = {
 _COLOURS: Final = dict(zip(_KINDS, (*style.WORK, style.GREY), strict=True))
 _ROW: Final = 11
 """Pixels for each implementation beside others."""
-_LABEL_WIDTH: Final = 16
-"""Characters in a line of a category's name."""
+_NAMES_PX: Final = 250
+"""What the longest name of a category takes, in the widest of usual fonts."""
 _PLACES: Final = 2
 """Decimals of a figure in words."""
 
@@ -132,7 +132,7 @@ def _dots(profile: Profile, found: Sequence[ImplementationProfile], names: Seque
     colours = {one.impl: style.colour(index) for index, one in enumerate(profile.implementations)}
     rows = [
         {
-            "name": figures.name(name, _LABEL_WIDTH), "impl": figures.printable(one.impl),
+            "name": name, "impl": figures.printable(one.impl),
             "us": known.value, "low": known.low, "high": known.high,
             "colour": colours[one.impl],
             "says": f"{figures.printable(one.impl)}, {name}: {' '.join(_in_words(known))}",
@@ -144,7 +144,7 @@ def _dots(profile: Profile, found: Sequence[ImplementationProfile], names: Seque
     shown = [figures.printable(one.impl) for one in found]
     beside = alt.YOffset("impl:N", sort=shown)
     scale = alt.Scale(domain=shown, range=[colours[one.impl] for one in found])
-    chart = alt.Chart(style.data(rows)).encode(y=style.names_axis(), yOffset=beside)
+    chart = alt.Chart(style.data(rows)).encode(y=style.names_axis(room=_NAMES_PX), yOffset=beside)
     whiskers = chart.mark_rule(aria=False, strokeWidth=2).encode(
         x=alt.X("low:Q"), x2="high:Q", color=alt.Color("colour:N", scale=None)
     )

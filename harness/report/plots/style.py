@@ -43,6 +43,7 @@ MOST_COLOURS: Final = 8
 DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
 """What tells lines of the same colour apart."""
 
+_LABEL_LIMIT: Final = 190
 _SHOWN: Final = "split(split(datum.label, '\\t')[0], '\\n')"
 """What an axis shows of a label."""
 
@@ -72,9 +73,16 @@ def label(name: str) -> str:
     return "\n".join(shown) + f"\t{figures.printable(name)}"
 
 
-def names_axis(field: str = "name", **others: Any) -> alt.Y:
-    """Return the vertical axis with a row for each name, in the order of the data."""
-    axis = alt.Axis(title=None, labelExpr=_SHOWN, domain=False, ticks=False, labelPadding=8, labelLimit=190)
+def names_axis(field: str = "name", room: int | None = None, **others: Any) -> alt.Y:
+    """Return the vertical axis with a row for each name, in the order of the data.
+
+    ``room`` is how many pixels names have, where that is not left to the longest of them.
+    """
+    extent = alt.Undefined if room is None else room
+    axis = alt.Axis(
+        title=None, labelExpr=_SHOWN, domain=False, ticks=False, labelPadding=8, minExtent=extent, maxExtent=extent,
+        labelLimit=_LABEL_LIMIT if room is None else room,
+    )  # fmt: skip
     return alt.Y(f"{field}:N", sort=None, axis=axis, **others)
 
 
