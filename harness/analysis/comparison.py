@@ -51,7 +51,7 @@ def compare(plan: Plan, slices: Iterable[Slice], latencies: Latencies, *, interr
         field = _Field.of(plan, cell, measured)
         summaries = [field.summarise(impl, latencies) for impl in plan.taking_part(cell)]
         cells += summaries
-        verdict_of = {impl.name: field.judge(impl).name for impl in plan.taking_part(cell) if impl.conformant}
+        verdict_of = {impl.name: field.judged[impl.name].name for impl in plan.taking_part(cell) if impl.conformant}
         rankings.append(rank(cell, field.load, field.fixed_rate, verdict_of, plan.seed))
         if plan.precision is not None and not _is_within(summaries, plan.precision, plan.reference):
             missed.append(cell.key)
@@ -138,7 +138,12 @@ class _Field:
         # An open loop offers one rate to all in every slice.
         return cls(plan, cell, load, fixed_rate if cell.rate_rps is None else load, without_idle, quick)
 
-    def judge(self, impl: PlannedImplementation) -> Verdict:
+    @cached_property
+    def judged(self) -> Mapping[str, Verdict]:
+        """What limited each implementation, by its name; it takes a bootstrap for each."""
+        return {impl.name: self._judge(impl) for impl in self.plan.taking_part(self.cell)}
+
+    def _judge(self, impl: PlannedImplementation) -> Verdict:
         if not impl.conformant:
             # A run of schema 1 that ended early does not say that conformance was not known.
             unknown = not self.plan.conformance_checked or not impl.failed_cases
@@ -153,11 +158,11 @@ class _Field:
     @cached_property
     def has_reference(self) -> bool:
         """Whether the reference allows a claim, and so a ratio to it."""
-        found = [impl for impl in self.plan.taking_part(self.cell) if impl.name == self.plan.reference]
-        return bool(found) and self.judge(found[0]).name not in verdicts.WITHOUT_CLAIM
+        found = self.judged.get(self.plan.reference)
+        return found is not None and found.name not in verdicts.WITHOUT_CLAIM
 
     def summarise(self, impl: PlannedImplementation, latencies: Latencies) -> CellSummary:
-        verdict = self.judge(impl)
+        verdict = self.judged[impl.name]
         own = self.load.get(impl.name, NOTHING)
         summary = CellSummary(
             impl=impl.name,

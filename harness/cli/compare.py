@@ -7,9 +7,8 @@ from typing import get_args
 
 import click
 
-from harness.cli import candidates
-from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
+from harness.cli import candidates, comparing
+from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
@@ -21,7 +20,6 @@ from harness.cli.shared_options import (
     placement,
     plan_file,
     quiet,
-    refuse_others,
     rfs,
     stored_run,
     variants,
@@ -165,8 +163,7 @@ def compare(
     from harness.loadgen.witnesses import MIN_TURN_S
 
     if run is not None:
-        refuse_others(context, "run", "json_file")
-        return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+        return comparing.go_on(context, run, json_file)
     default_slice_s, default_budget_s = (SLICE_S, 60.0) if client == "builtin" else (MIN_TURN_S, 180.0)
     if slice_s is not None and client != "builtin" and slice_s % MIN_TURN_S:
         raise BadInput(f"--slice {slice_s:g}s: {client} takes turns of whole seconds; give 1s, 2s or more")
@@ -187,7 +184,4 @@ def compare(
         source=source,
         precision=precision,
     )
-    if dry:
-        comparison.foretell(request, OUTPUT)
-        return 0
-    return status_of(comparison.compare(request, OUTPUT, PROGRESS))
+    return comparing.carry_out(request, dry=dry)

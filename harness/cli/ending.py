@@ -1,14 +1,11 @@
 """How commands end, for a shell: the exit statuses, the same for all."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.__main__ import EXIT_FAILED, EXIT_INTERRUPTED
 
-if TYPE_CHECKING:
-    from harness.compare import Result
-
-__all__ = ["EXIT_BAD_INPUT", "EXIT_DONE", "EXIT_FAILED", "EXIT_INTERRUPTED", "STATUSES", "status_of"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_DONE", "EXIT_FAILED", "EXIT_INTERRUPTED", "STATUSES"]
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 2
 STATUSES: Final[Mapping[int, str]] = {
@@ -18,10 +15,3 @@ STATUSES: Final[Mapping[int, str]] = {
     EXIT_INTERRUPTED: "ended by Ctrl-C, SIGTERM or the end of the terminal; nothing that it started is left running",
 }
 """What each means everywhere; a command's manual says what its own 1 and 130 mean beyond that."""
-
-
-def status_of(result: "Result") -> int:
-    """Tell the exit status of a comparison."""
-    if result.outcome == "interrupted":
-        return EXIT_INTERRUPTED
-    return EXIT_DONE if result.outcome == "complete" and result.all_judged else EXIT_FAILED

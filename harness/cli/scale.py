@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from harness import plan
-from harness.cli import candidates
-from harness.cli.consoles import OUTPUT, PROGRESS
-from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, status_of
+from harness.cli import candidates, comparing
+from harness.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.cli.manual import Documented, Example, Manual
 from harness.cli.shared_options import (
     MAX_CONCURRENCY,
@@ -20,7 +19,6 @@ from harness.cli.shared_options import (
     placement,
     plan_file,
     quiet,
-    refuse_others,
     rfs,
     stored_run,
     variants,
@@ -121,8 +119,7 @@ def scale(
     from harness import hosts
 
     if run is not None:
-        refuse_others(context, "run", "json_file")
-        return status_of(comparison.resume(run, json_file, OUTPUT, PROGRESS))
+        return comparing.go_on(context, run, json_file)
     numbers = workers or hosts.usual_workers(cpus, workloads)
     request = comparison.Request(
         implementations=find_all(impls, externals, axes=axes),
@@ -140,7 +137,4 @@ def scale(
         source=source,
         interleaved=True,
     )
-    if dry:
-        comparison.foretell(request, OUTPUT)
-        return 0
-    return status_of(comparison.compare(request, OUTPUT, PROGRESS))
+    return comparing.carry_out(request, dry=dry)
